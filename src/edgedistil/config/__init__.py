@@ -1,0 +1,1 @@
+"""Configuration: schemas, validation, canonical form, compatibility. Light: imports neither torch nor numpy."""

@@ -1,0 +1,27 @@
+"""Which cells can't exist: decided from the config alone, before anything runs."""
+
+from typing import Any
+
+_ENGINES = {
+    "none": ("onnxruntime", "torch"),
+    "int8_dynamic": ("onnxruntime",),
+    "int4_ort": ("onnxruntime",),
+    "nf4": ("torch",),
+    "llm_int8": ("torch",),
+}
+
+
+def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onnx: bool) -> str | None:
+    """One line that says why this combination can't run, or None when it can."""
+    method = compression["quantization"]["method"]
+    engine = device["engine"]
+    if engine not in _ENGINES[method]:
+        allowed = " or ".join(_ENGINES[method])
+        if "torch" in _ENGINES[method]:
+            return f"{method} is a load-time step of PyTorch without an ONNX file: it needs device.engine={allowed}"
+        return f"{method} is made of ONNX Runtime's own operators: it needs device.engine={allowed}"
+    if bare_onnx and (compression["pruning"]["method"] != "none" or method != "none"):
+        return "a bare ONNX file is measured as it is: compression needs a Hugging Face folder"
+    if bare_onnx and engine != "onnxruntime":
+        return f"a bare ONNX file runs on ONNX Runtime only, not on device.engine={engine}"
+    return None

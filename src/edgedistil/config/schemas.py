@@ -1,0 +1,137 @@
+"""The types of our own config groups: a typo or a wrong type stops before anything runs.
+
+YAML files under ``conf/`` hold the values; these classes hold names and types only. ``params`` and the
+``_target_`` nodes (importance, objective, ...) are free-form: their keys are checked against the class's signature
+in the child process that builds them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class Model:
+    origin: str = MISSING
+    location: str = MISSING
+    revision: str | None = None
+    convert_to: str | None = None
+    fine_tuned: bool | None = None
+    tokenizer: str | None = None
+
+
+@dataclass
+class Task:
+    name: str = MISSING
+    kind: str = "sequence_classification"
+    hub: str | None = None
+    hub_config: str | None = None
+    revision: str | None = None
+    generator: dict[str, Any] | None = None
+    data_dir: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    train_split: str = "train"
+    validation_split: str = "validation"
+    text_columns: list[str] | None = None
+    label_column: str = "label"
+    labels: list[str] | None = None
+    metrics: list[str] = field(default_factory=lambda: ["accuracy"])
+    max_length: int = 128
+    held_out: float = 0.02
+    limit_train: int | None = None
+    limit_validation: int | None = None
+
+
+@dataclass
+class Pruning:
+    method: str = MISSING
+    ratio: float = 0.0
+    importance: Any = None
+    calibration_sentences: int = 1024
+    ffn_multiple: int = 16
+
+
+@dataclass
+class Recovery:
+    method: str = MISSING
+    objective: Any = None
+    optimizer: Any = None
+    steps: int = 0
+    batch_size: int = 32
+    warmup_fraction: float = 0.1
+
+
+@dataclass
+class Quantization:
+    method: str = MISSING
+    embeddings: bool = True
+    block_size: int = 32
+    accuracy_level: int = 4
+    max_rms: float = 0.0
+    min_agreement: float = 0.0
+
+
+@dataclass
+class Compression:
+    pruning: Pruning = field(default_factory=Pruning)
+    recovery: Recovery = field(default_factory=Recovery)
+    quantization: Quantization = field(default_factory=Quantization)
+
+
+@dataclass
+class Device:
+    name: str = MISSING
+    kind: str = MISSING
+    engine: str = MISSING
+    threads: int = 1
+    baselines: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Measurement:
+    mode: str = MISSING
+    lengths: list[int] = field(default_factory=list)
+    rounds: int = MISSING
+    burst: int = MISSING
+    warmup_calls: int = MISSING
+    batches: list[int] = field(default_factory=list)
+    batch_rounds: int = MISSING
+    cold_starts: int = MISSING
+
+
+@dataclass
+class Loader:
+    batch_size: int = MISSING
+    group_by_length: bool = True
+
+
+@dataclass
+class Store:
+    root: str | None = None
+    threads: int | None = None
+
+
+SCHEMAS: dict[str, type] = {
+    "model": Model,
+    "task": Task,
+    "loader": Loader,
+    "compression": Compression,
+    "device": Device,
+    "measurement": Measurement,
+    "store": Store,
+}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra, so that each option of a group of ours has all its keys, with types.
+
+    ``defaults: [/schema/task@_here_, _self_]`` at the top of an option refers to them.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    groups = {"model": Model, "task": Task, "pruning": Pruning, "recovery": Recovery, "quantization": Quantization,
+              "device": Device, "measurement": Measurement}
+    for name, schema in groups.items():
+        ConfigStore.instance().store(group="schema", name=name, node=schema)

@@ -1,0 +1,155 @@
+"""From a composed Hydra config to plain, checked Python values; every complaint is one :class:`UserError` line."""
+
+import difflib
+import math
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ..errors import UserError
+from .schemas import SCHEMAS
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model.origin": ("hub", "folder", "package"),
+    "model.convert_to": ("distilbert",),
+    "task.kind": ("sequence_classification",),
+    "compression.pruning.method": ("none", "magnitude", "structured"),
+    "compression.recovery.method": ("none", "distillation"),
+    "compression.quantization.method": ("none", "int8_dynamic", "int4_ort", "nf4", "llm_int8"),
+    "device.kind": ("cpu",),
+    "device.engine": ("onnxruntime", "torch"),
+}
+LIST_CHOICES: dict[str, tuple[str, ...]] = {
+    "device.baselines": ("onnxruntime_fp32", "torch_fp32"),
+    "task.metrics": ("accuracy", "f1", "matthews_correlation"),
+}
+# name: (lowest, highest, is the highest itself allowed)
+RANGES: dict[str, tuple[float, float, bool]] = {
+    "compression.pruning.ratio": (0.0, 1.0, False),
+    "compression.pruning.calibration_sentences": (16, math.inf, False),
+    "compression.pruning.ffn_multiple": (1, math.inf, False),
+    "compression.recovery.steps": (0, math.inf, False),
+    "compression.recovery.batch_size": (1, math.inf, False),
+    "compression.recovery.warmup_fraction": (0.0, 1.0, True),
+    "compression.quantization.block_size": (16, 256, True),
+    "compression.quantization.accuracy_level": (0, 4, True),
+    "task.max_length": (4, 8192, True),
+    "task.held_out": (0.0, 0.5, True),
+    "task.limit_train": (2, math.inf, False),
+    "task.limit_validation": (2, math.inf, False),
+    "loader.batch_size": (1, math.inf, False),
+    "device.threads": (1, 1024, True),
+    "measurement.rounds": (2, math.inf, False),
+    "measurement.burst": (1, math.inf, False),
+    "measurement.warmup_calls": (1, math.inf, False),
+    "measurement.batch_rounds": (0, math.inf, False),
+    "measurement.cold_starts": (1, math.inf, False),
+    "store.threads": (1, 1024, True),
+}
+NODE_GROUPS = ("objective", "optimizer", "scheduler", "callbacks", "trainer", "logger")
+
+
+def validate(cfg: DictConfig) -> dict[str, Any]:
+    """Check types, names, choices and ranges of our own groups and resolve every interpolation.
+
+    Returns:
+        A plain dictionary: our groups with every default filled in, third-party groups as written, ``seed``, ``plan``.
+
+    Raises:
+        UserError: naming the option, the value and what is allowed.
+    """
+    plain: dict[str, Any] = {}
+    for key, node in cfg.items():
+        name = str(key)
+        if name in SCHEMAS:
+            plain[name] = _typed(name, node)
+        else:
+            plain[name] = _container(name, node)
+    for name in ("seed",):
+        value = plain.get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise UserError(f"{name}={value!r} is no integer. Example: {name}=42")
+    _check_values(plain)
+    _check_origin_of_data(plain["task"])
+    return plain
+
+
+def closest(word: str, allowed: Any) -> str:
+    """``" (did you mean 'x'?)"`` for the nearest allowed word, or nothing."""
+    match = difflib.get_close_matches(word, [str(a) for a in allowed], n=1)
+    return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def _typed(name: str, node: Any) -> Any:
+    schema = OmegaConf.structured(SCHEMAS[name])
+    try:
+        merged = OmegaConf.merge(schema, OmegaConf.create(OmegaConf.to_container(node, resolve=True)))
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise UserError(f"{name}.{missing[0]} has no value and needs one. Example: {name}.{missing[0]}=...")
+        return OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(_explain(name, error)) from error
+
+
+def _container(name: str, node: Any) -> Any:
+    if not OmegaConf.is_config(node):
+        return node
+    try:
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(_explain(name, error)) from error
+
+
+def _explain(name: str, error: OmegaConfBaseException) -> str:
+    key = getattr(error, "full_key", None) or getattr(error, "key", None)
+    where = f"{name}.{key}" if key else name
+    first = str(error).strip().splitlines()[0]
+    parent = getattr(error, "parent_node", None)
+    allowed = ""
+    if "not in" in first and parent is not None and OmegaConf.is_dict(parent):
+        names = sorted(str(k) for k in parent)
+        allowed = f". Allowed: {', '.join(names)}{closest(str(key).rsplit('.', 1)[-1], names)}"
+    return f"{where}: {first}{allowed}"
+
+
+def _lookup(plain: dict[str, Any], dotted: str) -> Any:
+    value: Any = plain
+    for part in dotted.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
+def _check_values(plain: dict[str, Any]) -> None:
+    for dotted, allowed in CHOICES.items():
+        value = _lookup(plain, dotted)
+        if value is not None and value not in allowed:
+            raise UserError(f"{dotted}={value!r} is unknown; allowed: {', '.join(allowed)}{closest(value, allowed)}")
+    for dotted, allowed in LIST_CHOICES.items():
+        for value in _lookup(plain, dotted) or []:
+            if value not in allowed:
+                raise UserError(f"{dotted} holds {value!r}; allowed: {', '.join(allowed)}{closest(value, allowed)}")
+    for dotted, (low, high, closed) in RANGES.items():
+        value = _lookup(plain, dotted)
+        if value is None:
+            continue
+        inside = low <= value <= high if closed else low <= value < high
+        if not inside or math.isnan(value):
+            upper = "" if math.isinf(high) else f" and {'at most' if closed else 'below'} {high:g}"
+            raise UserError(f"{dotted}={value:g} is out of range: it must be at least {low:g}{upper}")
+    for length in _lookup(plain, "measurement.lengths") or []:
+        if length < 3:
+            raise UserError(f"measurement.lengths holds {length}; a sentence has at least 3 tokens ([CLS] word [SEP])")
+    if (_lookup(plain, "compression.pruning.method") == "structured") and not plain["compression"]["pruning"]["importance"]:
+        raise UserError("compression.pruning.importance is empty; structured pruning needs a score, e.g. "
+                        "compression/pruning=structured (Fisher)")
+
+
+def _check_origin_of_data(task: dict[str, Any]) -> None:
+    if task["name"] == "files" and not (task["validation"] or task["data_dir"]):
+        raise UserError("task=files needs task.validation=FILE (CSV, TSV, JSONL or Parquet), and task.train=FILE to train")
+    if task["train"] and not task["validation"]:
+        raise UserError(f"task.train={task['train']!r} is set but task.validation is not; give both files")

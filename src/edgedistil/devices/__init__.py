@@ -1,0 +1,1 @@
+"""Devices: what a machine says about itself and how a worker is started there."""

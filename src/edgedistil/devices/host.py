@@ -1,0 +1,80 @@
+"""Facts of this machine from the kernel's own files, without importing torch."""
+
+import os
+import platform
+import shutil
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# The sets that decide which integer and bf16 kernels ONNX Runtime and PyTorch choose.
+_ISA = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16", "sve")
+
+
+@cache
+def cpu_facts() -> dict[str, Any]:
+    """CPU model, the instruction sets that matter here, cores that this process may use, memory."""
+    text = _read("/proc/cpuinfo")
+    fields = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip().lower(), value.strip())
+    flags = set((fields.get("flags") or fields.get("features") or "").split())
+    total = next((int(x.split()[1]) for x in _read("/proc/meminfo").splitlines() if x.startswith("MemTotal")), 0)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {
+        "cpu": fields.get("model name") or platform.processor() or platform.machine(),
+        "cpu_family_model_stepping": [fields.get("cpu family"), fields.get("model"), fields.get("stepping")],
+        "machine": platform.machine(),
+        "isa": [flag for flag in _ISA if flag in flags],
+        "cores": cores,
+        "memory_mb": round(total * 1024 / 1e6),
+    }
+
+
+@cache
+def gpu_names() -> tuple[str, ...]:
+    """Names of the NVIDIA GPUs that the driver lists; empty without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    command = [tool, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return tuple(done.stdout.strip().splitlines()) if done.returncode == 0 else ()
+
+
+def has_fast_bf16() -> bool:
+    """Whether matrix products in bf16 have hardware here: a GPU of compute capability 8 or more, AVX512-BF16, AMX."""
+    if gpu_names():
+        return all(float(name.rsplit(",", 1)[1]) >= 8.0 for name in gpu_names())
+    return bool({"avx512_bf16", "amx_bf16"} & set(cpu_facts()["isa"]))
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """Installed versions by distribution name; None for what is not installed. Imports none of them."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def hostname() -> str:
+    """This machine's name, as it stands in locks and records."""
+    return platform.node()
+
+
+def load_average() -> float:
+    """Runnable processes, mean of the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""What learns and how: LightningModules, losses, schedules, callbacks."""

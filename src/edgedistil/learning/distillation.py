@@ -1,0 +1,60 @@
+"""Distillation from a parent of the same task: what recovery after pruning trains with."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from .fine_tuning import Batch, decay_groups
+from .losses import hidden_state_loss, soft_target_loss
+
+
+class LogitDistillation(lightning.LightningModule):
+    """The student learns the parent's softened logits and, at equal width and depth, its hidden states; no labels.
+
+    Args:
+        network: the student, trained.
+        teacher: the parent, frozen.
+        temperature: of the soft targets.
+        hidden_weight: weight of the hidden-state loss (0 leaves it out).
+    """
+
+    def __init__(self, network: Any, teacher: Any, optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+                 scheduler: Callable[..., Any], temperature: float = 2.0, hidden_weight: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        # In a list, so that Lightning neither moves it to train mode nor writes it into checkpoints.
+        self._teacher = [teacher.eval().requires_grad_(False)]
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._temperature, self._hidden_weight = temperature, hidden_weight
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs = {k: v for k, v in batch.items() if k in self._wanted()}
+        deep = self._hidden_weight > 0
+        with torch.no_grad():
+            self._teacher[0].to(self.device)
+            target = self._teacher[0](**inputs, output_hidden_states=deep)
+        answer = self.network(**inputs, output_hidden_states=deep)
+        loss = soft_target_loss(answer.logits.float(), target.logits.float(), self._temperature)
+        self.log("train/soft_target_loss", loss)
+        if deep:
+            hidden = hidden_state_loss(torch.stack(answer.hidden_states[1:]).float(),
+                                       torch.stack(target.hidden_states[1:]).float(), batch["attention_mask"])
+            self.log("train/hidden_state_loss", hidden)
+            loss = loss + self._hidden_weight * hidden
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {self.global_step}: try a lower "
+                                     "compression.recovery.optimizer.lr")
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def _wanted(self) -> set[str]:
+        names = {"input_ids", "attention_mask"}
+        return names | {"token_type_ids"} if self.network.config.model_type == "bert" else names
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._optimizer(decay_groups(self.network))
+        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

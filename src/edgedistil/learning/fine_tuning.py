@@ -1,0 +1,85 @@
+"""Fine-tuning of a sequence classifier as a LightningModule."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryF1Score,
+    MulticlassAccuracy,
+    MulticlassMatthewsCorrCoef,
+)
+
+Batch = dict[str, Tensor]
+
+
+class FineTuning(lightning.LightningModule):
+    """Cross-entropy on labels.
+
+    Args:
+        network: a transformers model for sequence classification.
+        optimizer: ``parameters -> Optimizer``.
+        scheduler: ``(optimizer, total_steps) -> LRScheduler``, stepped each optimiser step.
+        metrics: names as in ``task.metrics``; the first is logged as ``held_out/score``, which chooses the model.
+    """
+
+    def __init__(self, network: Any, optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+                 scheduler: Callable[..., Any], metrics: Sequence[str]) -> None:
+        super().__init__()
+        self.network = network
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._names = list(metrics)
+        self._metrics = _collection(self._names, network.config.num_labels)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(mean cross-entropy, logits ``[batch, classes]``)."""
+        logits = self.network(**self.inputs(batch)).logits
+        return torch.nn.functional.cross_entropy(logits.float(), batch["labels"]), logits
+
+    def inputs(self, batch: Batch) -> Batch:
+        """The tensors that this architecture takes (DistilBERT knows no token types)."""
+        unwanted = {"labels"} if self.network.config.model_type == "bert" else {"labels", "token_type_ids"}
+        return {k: v for k, v in batch.items() if k not in unwanted}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss, _ = self.loss(batch)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {self.global_step}: try a lower optimizer.lr")
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        loss, logits = self.loss(batch)
+        self._metrics.update(logits.argmax(-1), batch["labels"])
+        self.log("held_out/loss", loss, batch_size=len(logits))
+
+    def on_validation_epoch_end(self) -> None:
+        values = self._metrics.compute()
+        self._metrics.reset()
+        for name, value in values.items():
+            self.log(f"held_out/{name}", value)
+        self.log("held_out/score", values[self._names[0]], prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._optimizer(decay_groups(self.network))
+        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def decay_groups(network: Any) -> list[dict[str, Any]]:
+    """Two parameter groups: matrices decay as the optimiser says, biases and LayerNorm (all one-dimensional) do not."""
+    trainable = [p for p in network.parameters() if p.requires_grad]
+    return [{"params": [p for p in trainable if p.ndim > 1]},
+            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0}]
+
+
+def _collection(names: Sequence[str], classes: int) -> MetricCollection:
+    known = {
+        "accuracy": lambda: MulticlassAccuracy(classes, average="micro"),
+        "f1": BinaryF1Score,
+        "matthews_correlation": lambda: MulticlassMatthewsCorrCoef(classes),
+    }
+    return MetricCollection({name: known[name]() for name in names})

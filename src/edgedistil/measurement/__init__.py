@@ -1,0 +1,1 @@
+"""Measurement: protocol, statistics, memory, cold start, size, quality."""

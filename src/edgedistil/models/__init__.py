@@ -1,0 +1,1 @@
+"""Models: what learns. Origins, loading, conversion, shrunken architectures, model folders."""

@@ -1,0 +1,47 @@
+"""Writing a model folder: the Hugging Face layout, ``structure.json`` where layers are uneven, and a model card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from .shrunken import STRUCTURE_FILE, is_uneven, structure_of
+
+
+def save_model(model: Any, folder: Path, card: dict[str, Any]) -> None:
+    """Write ``config.json``, ``model.safetensors``, ``README.md`` and, for a cut model, ``structure.json``.
+
+    An evenly cut FFN with all heads is written into ``config.json``, so that ``AutoModel`` loads it.
+
+    Args:
+        card: facts for the model card: ``title`` and lines of text.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    structure = structure_of(model)
+    uneven = is_uneven(model)
+    config = model.config
+    config.architectures = [type(model).__name__]
+    if not uneven:
+        width = structure["layers"][0]["ffn"]
+        setattr(config, "hidden_dim" if config.model_type == "distilbert" else "intermediate_size", width)
+    config.save_pretrained(folder)
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    if uneven:
+        (folder / STRUCTURE_FILE).write_text(json.dumps(structure, indent=2) + "\n")
+    (folder / "README.md").write_text(_card(card, uneven))
+
+
+def count_parameters(model: Any) -> int:
+    """Elements of all parameters, tied ones once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def _card(card: dict[str, Any], uneven: bool) -> str:
+    lines = ["---", "library_name: transformers", "tags: [edgedistil]", "---", f"# {card['title']}", ""]
+    lines += [f"- {line}" for line in card["lines"]]
+    if uneven:
+        lines += ["", "The layers have heads and FFN widths of their own (`structure.json`), so `AutoModel` can't load the "
+                  "weights; `edgedistil.models.shrunken.load_classifier(folder)` does. `model.onnx` runs anywhere."]
+    return "\n".join(lines) + "\n"

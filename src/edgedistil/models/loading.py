@@ -1,0 +1,64 @@
+"""Loading a model that is to be trained: from the hub, a folder or the embedded package, with a head for its labels."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .conversion import distilbert_from_bert
+
+
+def load_for_training(location: str, identity: dict[str, Any], label_names: list[str]) -> Any:
+    """An encoder with a classification head of ``len(label_names)`` classes, in float32.
+
+    The head is new unless the folder holds one of the same size.
+
+    Raises:
+        UserError: the hub can't be reached, or the folder is not what it says.
+    """
+    from transformers import AutoModelForSequenceClassification, BertModel
+
+    id2label = dict(enumerate(label_names))
+    where = _hub_arguments(identity)
+    with hub_errors(location):
+        if identity.get("convert_to") == "distilbert":
+            bert = BertModel.from_pretrained(location, add_pooling_layer=False, **where)
+            return distilbert_from_bert(bert, id2label)
+        return AutoModelForSequenceClassification.from_pretrained(
+            location, id2label=id2label, label2id={v: k for k, v in id2label.items()}, ignore_mismatched_sizes=True,
+            **where)
+
+
+def save_tokenizer(location: str, identity: dict[str, Any], folder: Path) -> None:
+    """Put the tokenizer's files into a model folder: copied when local, saved by transformers when from the hub."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if identity["origin"] != "hub":
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            if (Path(location) / name).is_file():
+                shutil.copyfile(Path(location) / name, folder / name)
+        return
+    from transformers import AutoTokenizer
+
+    with hub_errors(location):
+        AutoTokenizer.from_pretrained(location, **_hub_arguments(identity)).save_pretrained(folder)
+
+
+class hub_errors:
+    """Turns a hub that can't be reached into one line that says what to do instead."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, OSError):
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"the model {self._location!r} can't be loaded ({first}). Without a hub: model=distil_minilm, "
+                            "or model.origin=folder model.location=FOLDER") from error
+
+
+def _hub_arguments(identity: dict[str, Any]) -> dict[str, Any]:
+    common = {"trust_remote_code": False, "use_safetensors": True}
+    return {**common, "revision": identity["revision"]} if identity["origin"] == "hub" else common

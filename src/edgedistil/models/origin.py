@@ -1,0 +1,106 @@
+"""Where a model comes from and what identifies it; reads no weights into memory and imports no torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config.places import embedded_model_folder
+from ..errors import UserError
+from ..store.fingerprint import DigestCache
+from . import embedded
+
+ARCHITECTURES = {"bert": "BERT", "distilbert": "DistilBERT"}
+_WANTED = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """``identity`` enters fingerprints; ``location`` is a folder, an ONNX file or a hub id on this machine.
+
+    ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
+    as it is, with its tokenizer in ``tokenizer``.
+    """
+
+    identity: dict[str, Any]
+    location: str
+    fine_tuned: bool
+    bare_onnx: bool = False
+    tokenizer: str | None = None
+
+
+def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
+    """Find the model that the validated ``model`` group names.
+
+    Raises:
+        UserError: nothing there, an unsupported architecture, weights that are no safetensors, an unpinned hub id.
+    """
+    if model["origin"] == "hub":
+        return _hub(model)
+    if model["origin"] == "package":
+        return _package(model, digests)
+    return _folder(model, digests)
+
+
+def _hub(model: dict[str, Any]) -> Origin:
+    if not model["revision"]:
+        raise UserError(f"model.revision is empty: pin the commit of the hub model {model['location']!r}")
+    identity = {k: model[k] for k in ("origin", "location", "revision", "convert_to")}
+    return Origin(identity, model["location"], bool(model["fine_tuned"]))
+
+
+def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
+    folder = embedded_model_folder()
+    if model["location"] != folder.name:
+        raise UserError(f"model.location={model['location']!r}: the only packaged model is {folder.name!r}")
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"the embedded model is not at {folder}; get it with: make embedded-model "
+                        "(or: python -m edgedistil embedded-model)")
+    if digests.digest(weights) != embedded.WEIGHTS_SHA256:
+        raise UserError(f"{weights} is damaged; delete {folder} and run: make embedded-model")
+    identity = {"origin": "package", "sha256": embedded.WEIGHTS_SHA256, "convert_to": model["convert_to"]}
+    return Origin(identity, str(folder), fine_tuned=False)
+
+
+def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
+    path = Path(model["location"]).expanduser().absolute()
+    if path.suffix == ".onnx":
+        return _bare_onnx(path, model, digests)
+    if not path.is_dir():
+        raise UserError(f"model.location={model['location']!r} is neither a folder nor an .onnx file")
+    _check_files(path)
+    config = json.loads((path / "config.json").read_text())
+    kind = config.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise UserError(f"{path}/config.json has model_type={kind!r}; supported: {', '.join(ARCHITECTURES)}")
+    classifier = any(a.endswith("ForSequenceClassification") for a in config.get("architectures") or [])
+    fine_tuned = classifier if model["fine_tuned"] is None else model["fine_tuned"]
+    names = [n for n in (*_WANTED, "structure.json") if (path / n).is_file()]
+    identity: dict[str, Any] = {"origin": "folder", "files": {n: digests.digest(path / n) for n in names}}
+    if not fine_tuned:
+        identity["convert_to"] = model["convert_to"]
+    return Origin(identity, str(path), fine_tuned)
+
+
+def _check_files(path: Path) -> None:
+    missing = [n for n in _WANTED if not (path / n).is_file()]
+    if "model.safetensors" in missing and list(path.glob("*.bin")):
+        raise UserError(f"{path} has pickled weights ({next(path.glob('*.bin')).name}), which are never loaded: save the "
+                        "model again with model.save_pretrained(folder), which writes model.safetensors")
+    if missing:
+        raise UserError(f"{path} is no complete model folder: {', '.join(missing)} missing (save model and tokenizer "
+                        "there with save_pretrained)")
+
+
+def _bare_onnx(path: Path, model: dict[str, Any], digests: DigestCache) -> Origin:
+    if not path.is_file():
+        raise UserError(f"model.location={model['location']!r}: no such file")
+    folder = Path(model["tokenizer"]).expanduser().absolute() if model["tokenizer"] else path.parent
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError(f"{folder} has no tokenizer.json for {path.name}; say where it is: model.tokenizer=FOLDER")
+    identity: dict[str, Any] = {"origin": "onnx", "model": digests.digest(path),
+                                "tokenizer": digests.digest(folder / "tokenizer.json")}
+    if (folder / "config.json").is_file():
+        identity["config"] = digests.digest(folder / "config.json")
+    return Origin(identity, str(path), fine_tuned=True, bare_onnx=True, tokenizer=str(folder))

@@ -1,0 +1,48 @@
+"""PyTorch's own answers on real sentences, kept in the model folder: what every ONNX file of it is held against."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+REFERENCE_FILE = "reference.safetensors"
+SENTENCES = 128
+
+
+def predict(model: Any, ids: list[list[int]], types: list[list[int]] | None = None) -> NDArray[np.float32]:
+    """Logits ``[texts, classes]`` in float32, one text at a time, so that no padding can move them."""
+    import torch
+
+    rows = []
+    with torch.inference_mode():
+        for index, row in enumerate(ids):
+            inputs = {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)}
+            if types is not None and model.config.model_type == "bert":
+                inputs["token_type_ids"] = torch.tensor([types[index]])
+            rows.append(model(**inputs).logits[0].float().numpy())
+    return np.stack(rows)
+
+
+def write_reference(model: Any, folder: Path, ids: list[list[int]], types: list[list[int]], seed: int) -> None:
+    """Keep the logits of up to :data:`SENTENCES` texts, drawn with ``seed``."""
+    chosen = sorted(random.Random(seed).sample(range(len(ids)), min(SENTENCES, len(ids))))
+    some_ids, some_types = [ids[i] for i in chosen], [types[i] for i in chosen]
+    longest = max(map(len, some_ids))
+    padded = np.zeros((2, len(chosen), longest), np.int64)
+    for row, (i, t) in enumerate(zip(some_ids, some_types, strict=True)):
+        padded[0, row, : len(i)], padded[1, row, : len(t)] = i, t
+    save_file({"input_ids": padded[0], "token_type_ids": padded[1],
+               "lengths": np.array([len(i) for i in some_ids], np.int64),
+               "logits": predict(model, some_ids, some_types)}, folder / REFERENCE_FILE)
+
+
+def read_reference(folder: Path) -> tuple[list[list[int]], list[list[int]], NDArray[np.float32]]:
+    """(ids, token types, logits) of the kept texts."""
+    data = load_file(folder / REFERENCE_FILE)
+    lengths = data["lengths"].tolist()
+    ids = [row[:n].tolist() for row, n in zip(data["input_ids"], lengths, strict=True)]
+    types = [row[:n].tolist() for row, n in zip(data["token_type_ids"], lengths, strict=True)]
+    return ids, types, data["logits"]

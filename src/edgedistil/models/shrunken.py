@@ -1,0 +1,71 @@
+"""Models whose layers have heads and FFN widths of their own, and how they come back from disk.
+
+transformers knows one number of heads and one FFN width for all layers. ``structure.json`` beside ``config.json``
+holds the true ones, layer by layer; :func:`load_classifier` builds the model from the config, shrinks the layers to
+that structure and loads the weights strictly.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ..errors import UserError
+from .layers import encoder_layers
+
+STRUCTURE_FILE = "structure.json"
+
+
+def structure_of(model: Any) -> dict[str, Any]:
+    """``{"head_size", "layers": [{"heads", "ffn"}, ...]}`` as the tensors are now."""
+    layers = encoder_layers(model)
+    return {"head_size": layers[0].head_size, "layers": [{"heads": x.heads, "ffn": x.neurons} for x in layers]}
+
+
+def is_uneven(model: Any) -> bool:
+    """Whether ``AutoModel`` could not load this structure: some layer lacks heads, or FFN widths differ."""
+    config = model.config
+    heads = config.n_heads if config.model_type == "distilbert" else config.num_attention_heads
+    layers = structure_of(model)["layers"]
+    return any(x["heads"] != heads for x in layers) or len({x["ffn"] for x in layers}) > 1
+
+
+def load_classifier(folder: Path) -> Any:
+    """A sequence classifier from a model folder, shrunken or not, in eval mode and float32.
+
+    Raises:
+        UserError: the weights do not fit the config and structure, or some are missing.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    structure_file = Path(folder) / STRUCTURE_FILE
+    model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    if structure_file.is_file():
+        _shrink(model, json.loads(structure_file.read_text()), folder)
+    weights = load_file(Path(folder) / "model.safetensors")
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise UserError(f"{folder}: weights and {STRUCTURE_FILE if structure_file.is_file() else 'config.json'} disagree: "
+                        f"{str(error).splitlines()[1].strip()}") from error
+    missing = [n for n in missing if not n.endswith("position_ids")]
+    unexpected = [n for n in unexpected if not n.endswith("position_ids")]
+    if missing or unexpected:
+        raise UserError(f"{folder}: weights do not fit the model: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    return model.to(torch.float32).eval()
+
+
+def _shrink(model: Any, structure: dict[str, Any], folder: Path) -> None:
+    layers = encoder_layers(model)
+    wanted = structure["layers"]
+    if len(wanted) != len(layers):
+        raise UserError(f"{folder}/{STRUCTURE_FILE} lists {len(wanted)} layers, config.json says {len(layers)}")
+    for layer, want in zip(layers, wanted, strict=True):
+        inner, width = want["heads"] * layer.head_size, layer.query.in_features
+        layer.replace(query=nn.Linear(width, inner), key=nn.Linear(width, inner), value=nn.Linear(width, inner),
+                      out=nn.Linear(inner, width), ffn_in=nn.Linear(width, want["ffn"]),
+                      ffn_out=nn.Linear(want["ffn"], width))

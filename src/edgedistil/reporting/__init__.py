@@ -1,0 +1,1 @@
+"""Reporting: reads records only, never torch."""

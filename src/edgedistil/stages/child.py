@@ -1,0 +1,67 @@
+"""The process in which a step is computed: ``python -m edgedistil.stages.child REQUEST.json``.
+
+The request names everything, so the command can be run again by hand or by a launcher of ranks. It leaves
+``facts.json`` or ``error.json`` beside the request; exit code 0, 1 (failed) or 2 (the user's input is wrong).
+"""
+
+import importlib
+import logging
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..store.files import read_json, write_json
+from .step import STEPS
+
+
+def main(request_file: str) -> int:
+    """Run the step that ``request_file`` asks for; returns the exit code."""
+    _die_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "filelock", "fsspec", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    request = read_json(Path(request_file))
+    work = Path(request["work"])
+    try:
+        write_json(work / "facts.json", run(request))
+    except UserError as error:
+        _leave_error(work, "user", str(error))
+        return 2
+    except Exception as error:
+        _leave_error(work, "failed", f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            traceback.print_exc()
+        return 1
+    return 0
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Import the step's function and call it; returns its facts (JSON values)."""
+    module, function = STEPS[request["step"]][0].split(":")
+    facts: dict[str, Any] = getattr(importlib.import_module(module), function)(request)
+    return facts
+
+
+def _leave_error(work: Path, kind: str, message: str) -> None:
+    write_json(work / "error.json", {"kind": kind, "message": " ".join(message.split()), "traceback": traceback.format_exc()})
+
+
+def _die_with_parent() -> None:
+    """End this process when the one that asked for it is gone, so that nothing is computed that nobody publishes."""
+    watch = os.environ.pop("EDGEDISTIL_PARENT", None)
+    if watch is None:
+        return
+
+    def wait() -> None:
+        os.read(int(watch), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,101 @@
+"""One Hydra job: validate, plan, make the steps, leave the outcome where the sweep finds it."""
+
+import logging
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ..config.places import store_root
+from ..config.validation import validate
+from ..errors import StepError, UserError
+from ..store.files import write_json
+from ..store.store import Store
+from .chain import Cell, Planner
+from .runner import ensure
+from .sweep import CELL_FILE
+
+log = logging.getLogger("edgedistil")
+# The step whose artifact a stage is asked for.
+_GOAL = {"train": ("model",), "compress": ("exported", "compressed"), "bench": ("record",)}
+
+
+def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
+    """Run ``stage`` for one composed config and return the outcome, which is also left as ``cell.json``.
+
+    In a multirun nothing is raised: a cell that can't be finished is an outcome (``failed``) like any other.
+
+    Raises:
+        UserError: in a single run, when the input is wrong; Hydra's output folder is removed again.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    multirun = hydra.mode == RunMode.MULTIRUN
+    sweep = Path(hydra.sweep.dir).name if multirun else None
+    try:
+        plain = validate(cfg)
+        store = Store(store_root(plain["store"]["root"]))
+        cell = Planner(plain, store, stage, dict(hydra.runtime.choices), sweep, sys.stderr.isatty()).cell()
+        outcome = _list(stage, cell, store) if plain["plan"] else _make(stage, cell, store)
+    except UserError as error:
+        if not multirun:
+            _forget(folder)
+            raise
+        log.error("%s", error)
+        outcome = {"status": "failed", "why": str(error), "names": {"model": "-", "task": "-"}, "kind": "user"}
+    outcome["stage"] = stage
+    outcome["overrides"] = list(hydra.overrides.task)
+    write_json(folder / CELL_FILE, outcome)
+    return outcome
+
+
+def _make(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
+    base: dict[str, Any] = {"names": cell.names, "label": cell.label}
+    if cell.impossible:
+        log.info("skipped: %s: %s", cell.label, cell.impossible)
+        return {**base, "status": "skipped", "why": cell.impossible}
+    goal = _goal(stage, cell)
+    base |= {"step": goal.name, "fingerprint": goal.fingerprint}
+    cached = store.find(goal.name, goal.fingerprint) is not None
+    started = time.monotonic()
+    try:
+        folder = ensure(goal, store)
+    except StepError as error:
+        log.error("failed: %s: %s", cell.label, error)
+        log.debug("%s", error.detail)
+        return {**base, "status": "failed", "why": str(error), "kind": "step"}
+    return {**base, "status": "done", "cached": cached, "folder": str(folder),
+            "seconds": round(time.monotonic() - started, 2)}
+
+
+def _list(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
+    """What ``plan=true`` says of a cell: which steps are there, which would be computed."""
+    base: dict[str, Any] = {"names": cell.names, "label": cell.label}
+    if cell.impossible:
+        return {**base, "status": "skipped", "why": cell.impossible}
+    goal = _goal(stage, cell)
+    steps = [{"step": s.name, "label": s.label, "fingerprint": s.fingerprint,
+              "cached": store.find(s.name, s.fingerprint) is not None} for s in goal.ancestry()]
+    return {**base, "status": "planned", "step": goal.name, "fingerprint": goal.fingerprint, "steps": steps,
+            "cached": steps[-1]["cached"]}
+
+
+def _goal(stage: str, cell: Cell) -> Any:
+    return next(cell.steps[name] for name in _GOAL[stage] if name in cell.steps)
+
+
+def _forget(folder: Path) -> None:
+    """Remove the output folder of a run that never began, and the day's folder if it is empty now."""
+    logging.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in list(folder.parents)[:2]:
+        try:
+            parent.rmdir()
+        except OSError:
+            return

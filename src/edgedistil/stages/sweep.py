@@ -1,0 +1,38 @@
+"""What belongs to a whole multirun: its manifest, written when it starts, and where its cells leave their outcomes."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from ..store.files import read_json, write_json
+
+MANIFEST_FILE = "sweep.json"
+CELL_FILE = "cell.json"
+# The sweep that this process started; jobs may run elsewhere and tell by files only.
+started: dict[str, Path] = {}
+
+
+class SweepCallback(Callback):
+    """Hydra callback: notes the sweep's folder and lists its jobs before the first one runs."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir).absolute()
+        if (folder / MANIFEST_FILE).exists():
+            return
+        write_json(folder / MANIFEST_FILE, {
+            "schema_version": 1, "command": sys.argv, "overrides": list(config.hydra.overrides.task),
+            "params": {str(k): str(v) for k, v in (config.hydra.sweeper.params or {}).items()},
+        })
+        started["folder"] = folder
+
+
+def outcomes(folder: Path) -> list[dict[str, Any]]:
+    """The cells of a sweep or of a single run, in the order of their jobs."""
+    single = folder / CELL_FILE
+    if single.is_file():
+        return [read_json(single)]
+    found = [p for p in folder.glob(f"*/{CELL_FILE}") if p.parent.name.isdigit()]
+    return [read_json(p) for p in sorted(found, key=lambda p: int(p.parent.name))]

@@ -1,0 +1,202 @@
+"""Training and adopting: how a model folder with a trained head comes about."""
+
+import logging
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ..config.build import build, build_all, check_nodes
+from ..errors import UserError
+from ..tasks.source import Source
+
+log = logging.getLogger("edgedistil")
+
+
+def train(request: dict[str, Any]) -> dict[str, Any]:
+    """Fine-tune: load, fit with the best checkpoint chosen on a part held out of train, report validation once."""
+    options, runtime = request["options"], request["runtime"]
+    _check(options, runtime)
+    _quiet()
+    import lightning
+
+    from ..models.folder import count_parameters, save_model
+    from ..models.loading import load_for_training, save_tokenizer
+    from ..models.reference import write_reference
+    from ..tasks.datamodule import TextDataModule
+    from ..tasks.encode import encode_with_types, load_tokenizer
+    from ..tasks.examples import hold_out, load
+
+    lightning.seed_everything(options["seed"], verbose=False)
+    output, task, source = Path(request["output"]), options["task"], Source(options["data"], runtime["files"])
+    everything = load(task, source, "train", None, options["seed"])
+    rest, held_out = hold_out(everything, task["held_out"], options["seed"])
+    validation = load(task, source, "validation", everything.label_names, options["seed"])
+    network = load_for_training(runtime["location"], options["model"], everything.label_names)
+    save_tokenizer(runtime["location"], options["model"], output)
+    tokenizer = load_tokenizer(output, task["max_length"])
+    data = TextDataModule(tokenizer, rest, held_out, network.config.pad_token_id or 0, seed=options["seed"], **options["loader"])
+    module = build(options["objective"], network=network, optimizer=build(options["optimizer"]),
+                   scheduler=build(options["scheduler"]), metrics=task["metrics"])
+    trainer = fit(module, data, options, request)
+
+    network = module.network.float().eval()
+    ids, types = encode_with_types(tokenizer, validation.texts)
+    quality = validation_report(network, ids, types, validation.labels, task["metrics"])
+    log.info("validation: %s", quality)
+    save_model(network, output, {
+        "title": request["label"],
+        "lines": [f"{k}: {v}" for k, v in quality.items()] + [f"fingerprint: {request['fingerprint']}"],
+    })
+    write_reference(network, output, ids, types, options["seed"])
+    return {"validation": quality, "parameters": count_parameters(network), "steps": trainer.global_step,
+            "train_texts": len(rest), "held_out_texts": len(held_out), "epochs_started": trainer.current_epoch,
+            "held_out_score": float(trainer.callback_metrics.get("held_out/score", float("nan")))
+            if "held_out/score" in trainer.callback_metrics else None,
+            "label_names": everything.label_names}
+
+
+def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]) -> Any:
+    """Run the Trainer, resuming from the work folder's last checkpoint; the module ends with its best weights."""
+    import torch
+    from lightning.pytorch import Trainer
+
+    work, runtime = Path(request["work"]), request["runtime"]
+    checkpoints = work / "checkpoints"
+    callbacks = [
+        build(node, **({"dirpath": str(checkpoints)} if node["_target_"].endswith("ModelCheckpoint") else {}))
+        for node in options["callbacks"].values() if node
+    ]
+    trainer = Trainer(**options["trainer"], **runtime.get("trainer", {}), default_root_dir=work, callbacks=callbacks,
+                      logger=loggers(request), enable_progress_bar=runtime["progress"])
+    last = checkpoints / "last.ckpt"
+    resume = last if _is_whole(last) else None
+    if resume:
+        log.info("resuming from step %d", torch.load(resume, weights_only=True)["global_step"])
+    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if best:
+        module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
+    if (work / "logs").is_dir():
+        shutil.copytree(work / "logs", Path(request["output"]) / "logs")
+    return trainer
+
+
+def loggers(request: dict[str, Any]) -> list[Any]:
+    """The chosen loggers, told where to write and, for W&B, which run this is."""
+    built = []
+    for node in (request["runtime"]["logger"] or {}).values():
+        if not node:
+            continue
+        if node["_target_"].endswith("CSVLogger"):
+            runs = len(list((Path(request["work"]) / "logs").glob("*")))
+            built += build_all({"csv": node}, save_dir=request["work"], name="logs", version=f"run_{runs}")
+        elif node["_target_"].endswith("WandbLogger"):
+            built += build_all({"wandb": node}, save_dir=request["work"], id=request["fingerprint"][:32],
+                               group=request["runtime"].get("sweep"), job_type=request["step"], name=request["label"],
+                               config=request["options"])
+        else:
+            built += build_all({"other": node})
+    return built
+
+
+def adopt(request: dict[str, Any]) -> dict[str, Any]:
+    """Take a model that is already fine-tuned: check that it loads, answers and fits the task, and keep it."""
+    options, runtime = request["options"], request["runtime"]
+    _quiet()
+    from transformers import AutoModelForSequenceClassification
+
+    from ..models.folder import count_parameters, save_model
+    from ..models.loading import hub_errors, save_tokenizer
+    from ..models.reference import write_reference
+    from ..models.shrunken import load_classifier
+    from ..tasks.encode import encode_with_types, load_tokenizer
+    from ..tasks.examples import load
+
+    output, task = Path(request["output"]), options["task"]
+    if options["model"]["origin"] == "folder":
+        network = load_classifier(Path(runtime["location"]))
+    else:
+        with hub_errors(runtime["location"]):
+            network = AutoModelForSequenceClassification.from_pretrained(
+                runtime["location"], revision=options["model"]["revision"], trust_remote_code=False,
+                use_safetensors=True).float().eval()
+    save_tokenizer(runtime["location"], options["model"], output)
+    tokenizer = load_tokenizer(output, task["max_length"])
+    if tokenizer.get_vocab_size() > network.config.vocab_size:
+        raise UserError(f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model {network.config.vocab_size}: "
+                        "they do not belong together")
+    names = label_names(network.config.id2label, task["labels"])
+    network.config.id2label = dict(enumerate(names))
+    network.config.label2id = {name: i for i, name in enumerate(names)}
+    validation = load(task, Source(options["data"], runtime["files"]), "validation", names, options["seed"])
+    ids, types = encode_with_types(tokenizer, validation.texts)
+    quality = validation_report(network, ids, types, validation.labels, task["metrics"])
+    save_model(network, output, {"title": request["label"], "lines": [f"{k}: {v}" for k, v in quality.items()]})
+    write_reference(network, output, ids, types, options["seed"])
+    return {"validation": quality, "parameters": count_parameters(network), "label_names": names}
+
+
+def label_names(id2label: dict[Any, str], wanted: list[str] | None) -> list[str]:
+    """The classes in the model's order; a model that only says LABEL_0, LABEL_1 takes the task's names in its order.
+
+    Raises:
+        UserError: the model has another number of classes than the task.
+    """
+    own = [str(id2label[i]) for i in sorted(id2label, key=int)]
+    if wanted and len(wanted) != len(own):
+        raise UserError(f"the model has {len(own)} classes ({', '.join(own)}), the task {len(wanted)} ({', '.join(wanted)})")
+    if wanted and all(name.upper() == f"LABEL_{i}" for i, name in enumerate(own)):
+        return wanted
+    return own
+
+
+def validation_report(network: Any, ids: list[list[int]], types: list[list[int]], labels: list[int],
+                      metrics: list[str]) -> dict[str, Any]:
+    """Scores of the PyTorch model on the whole validation split, with n and the accuracy's 95 % Wilson interval."""
+    import numpy as np
+
+    from ..measurement.statistics import wilson
+    from ..models.reference import predict
+    from ..tasks.metrics import score
+
+    answers = predict(network, ids, types).argmax(-1)
+    expected = np.array(labels)
+    low, high = wilson(int((answers == expected).sum()), len(labels))
+    scores = {name: round(score(name, answers, expected), 6) for name in metrics}
+    return {**scores, "n": len(labels), "accuracy_ci95_low": round(low, 6), "accuracy_ci95_high": round(high, 6)}
+
+
+def _check(options: dict[str, Any], runtime: dict[str, Any]) -> None:
+    check_nodes(options["objective"], "objective", ("network", "optimizer", "scheduler", "metrics"))
+    check_nodes(options["optimizer"], "optimizer", ("params",))
+    check_nodes(options["scheduler"], "scheduler", ("optimizer", "total_steps"))
+    check_nodes(options["callbacks"], "callbacks")
+    check_nodes(runtime["logger"], "logger")
+    check_nodes({"_target_": "lightning.pytorch.Trainer", **options["trainer"], **runtime["trainer"]}, "trainer")
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be read; a kill while it was written leaves half of one."""
+    import torch
+
+    if not checkpoint.is_file():
+        return False
+    try:
+        torch.load(checkpoint, weights_only=True, mmap=True)
+    except Exception as error:
+        log.warning("%s can't be read (%s): starting over", checkpoint.name, type(error).__name__)
+        return False
+    return True
+
+
+def _quiet() -> None:
+    """Hints that say nothing to a user of these scripts."""
+    for hint in (".*does not have many workers.*", ".*LeafSpec.*", ".*Checkpoint directory.*exists.*",
+                 ".*num_workers.*", ".*torch.jit.*", ".*isinstance.treespec.*"):
+        warnings.filterwarnings("ignore", hint)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

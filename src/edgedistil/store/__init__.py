@@ -1,0 +1,1 @@
+"""The store: finished work under content fingerprints, published atomically, never edited afterwards."""

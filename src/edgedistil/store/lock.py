@@ -1,0 +1,39 @@
+"""Locks by ``flock``: the kernel frees them when their holder dies, so a dead owner never blocks anybody."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def locked(path: Path, on_wait: Callable[[str], None] | None = None, poll_s: float = 0.2) -> Iterator[int]:
+    """Hold the exclusive lock ``path``; yields its descriptor, which a child process may inherit.
+
+    A child that inherits the descriptor keeps the lock while it lives, even when its parent was killed: so nobody
+    starts the same work beside a child that has not yet noticed.
+
+    Args:
+        on_wait: called once, with the text that the present holder left, when somebody else has the lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        waited = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if on_wait and not waited:
+                    on_wait(os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process")
+                waited = True
+                time.sleep(poll_s)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+        yield descriptor
+    finally:
+        # Closing drops our share only: a child that inherited the descriptor still holds the lock.
+        os.close(descriptor)

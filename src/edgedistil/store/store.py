@@ -1,0 +1,83 @@
+"""Artifacts: one finished folder per fingerprint, with ``artifact.json`` as the last file written."""
+
+import os
+import shutil
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .files import read_json, sync_tree, write_json
+from .fingerprint import DigestCache, file_digest
+from .lock import locked
+
+ARTIFACT_FILE = "artifact.json"
+SCHEMA_VERSION = 1
+
+
+class Store:
+    """A folder of artifacts: ``artifacts/STEP/FINGERPRINT/``, with work in progress under ``work/``.
+
+    ``work/FINGERPRINT`` survives a kill, so that a step which can resume (training) finds its checkpoint; everything
+    else starts again in a clean ``output`` folder there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the store {self.root} can't be made: {error.strerror}. Set EDGEDISTIL_STORE or store.root "
+                            "to a folder that you may write") from error
+        self.digests = DigestCache(self.root / "digests.json")
+
+    def path(self, step: str, key: str) -> Path:
+        """Where the artifact of ``step`` with fingerprint ``key`` is, or would be."""
+        return self.root / "artifacts" / step / key
+
+    def find(self, step: str, key: str) -> Path | None:
+        """The finished artifact's folder, or None."""
+        folder = self.path(step, key)
+        return folder if (folder / ARTIFACT_FILE).is_file() else None
+
+    def read(self, step: str, key: str) -> dict[str, Any]:
+        """``artifact.json`` of a finished artifact."""
+        facts: dict[str, Any] = read_json(self.path(step, key) / ARTIFACT_FILE)
+        return facts
+
+    def lock(self, key: str, on_wait: Any = None) -> AbstractContextManager[int]:
+        """The exclusive lock of one fingerprint (or of a device)."""
+        return locked(self.root / "locks" / f"{key}.lock", on_wait)
+
+    def open_work(self, key: str) -> Path:
+        """The work folder of ``key``, with an empty ``output``; call with the lock held."""
+        work = self.root / "work" / key
+        shutil.rmtree(work / "output", ignore_errors=True)
+        (work / "output").mkdir(parents=True)
+        return work
+
+    def publish(self, step: str, key: str, facts: dict[str, Any]) -> Path:
+        """Move ``work/KEY/output`` to its place; call with the lock held. Other processes see all of it or nothing."""
+        output = self.root / "work" / key / "output"
+        files = {
+            str(p.relative_to(output)): {"sha256": file_digest(p), "bytes": p.stat().st_size}
+            for p in sorted(output.rglob("*")) if p.is_file()
+        }
+        write_json(output / ARTIFACT_FILE, {
+            "schema_version": SCHEMA_VERSION, "step": step, "fingerprint": key, "files": files,
+            "created_unix_s": round(time.time(), 3), **facts,
+        })
+        sync_tree(output)
+        target = self.path(step, key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A leftover without artifact.json can only come from outside interference; it must not block the rename.
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(output, target)
+        shutil.rmtree(self.root / "work" / key, ignore_errors=True)
+        (self.root / "failures" / f"{key}.json").unlink(missing_ok=True)
+        return target
+
+    def note_failure(self, key: str, facts: dict[str, Any]) -> None:
+        """Keep why ``key`` failed the last time; a later success removes it."""
+        write_json(self.root / "failures" / f"{key}.json", facts)

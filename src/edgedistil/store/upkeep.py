@@ -1,0 +1,72 @@
+"""Keeping the store in bounds: list it, size it, remove what was not used lately."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .files import read_json
+from .lock import locked
+from .store import ARTIFACT_FILE, Store
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One artifact: what it is, how large (MB on disk, hard-linked files counted once over all entries), how old."""
+
+    step: str
+    fingerprint: str
+    size_mb: float
+    created_unix_s: float
+    path: Path
+    label: str
+
+
+def entries(store: Store) -> list[Entry]:
+    """All finished artifacts, oldest first."""
+    seen: set[tuple[int, int]] = set()
+    return sorted(_scan(store, seen), key=lambda e: e.created_unix_s)
+
+
+def _scan(store: Store, seen: set[tuple[int, int]]) -> Iterator[Entry]:
+    for manifest in sorted((store.root / "artifacts").glob(f"*/*/{ARTIFACT_FILE}")):
+        folder = manifest.parent
+        facts = read_json(manifest)
+        size = 0
+        for path in folder.rglob("*"):
+            status = path.lstat()
+            if path.is_file() and (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                size += status.st_size
+        yield Entry(folder.parent.name, folder.name, size / 1e6, facts.get("created_unix_s", 0.0), folder,
+                    facts.get("label", ""))
+
+
+def collect(store: Store, keep_days: float, everything: bool = False) -> tuple[int, float]:
+    """Remove artifacts made more than ``keep_days`` ago (or all), abandoned work and old failures.
+
+    Work that a living process holds the lock of is left alone.
+
+    Returns:
+        How many folders went, and how many MB.
+    """
+    limit = time.time() - keep_days * 86400
+    removed, freed = 0, 0.0
+    for entry in entries(store):
+        if everything or entry.created_unix_s < limit:
+            shutil.rmtree(entry.path)
+            removed, freed = removed + 1, freed + entry.size_mb
+    for work in (store.root / "work").glob("*"):
+        size = sum(p.stat().st_size for p in work.rglob("*") if p.is_file()) / 1e6
+        try:
+            with locked(store.root / "locks" / f"{work.name}.lock", on_wait=_refuse):
+                shutil.rmtree(work)
+                removed, freed = removed + 1, freed + size
+        except BlockingIOError:
+            continue
+    return removed, freed
+
+
+def _refuse(holder: str) -> None:
+    raise BlockingIOError(holder)

@@ -1,0 +1,49 @@
+"""The LightningDataModule of a text classification task."""
+
+from functools import partial
+from typing import Any
+
+import lightning
+from torch.utils.data import DataLoader
+
+from .batching import LengthGroupedBatches, collate
+from .encode import encode_with_types
+from .examples import Examples
+
+
+class TextDataModule(lightning.LightningDataModule):
+    """Token ids of the training part and of the part held out for model choice, in length-grouped batches.
+
+    Args:
+        tokenizer: a ``tokenizers.Tokenizer`` that truncates and does not pad.
+        pad_id: the id that fills short rows.
+    """
+
+    def __init__(self, tokenizer: Any, train: Examples, held_out: Examples, pad_id: int, batch_size: int,
+                 group_by_length: bool, seed: int) -> None:
+        super().__init__()
+        self._collate = partial(collate, pad_id=pad_id)
+        self._batch_size, self._group, self._seed = batch_size, group_by_length, seed
+        self._train = rows(tokenizer, train)
+        self._held_out = rows(tokenizer, held_out)
+
+    def train_dataloader(self) -> Any:
+        sampler = LengthGroupedBatches([len(r[0]) for r in self._train], self._batch_size, self._seed, self._group)
+        if self.trainer is not None:
+            # A run resumed inside an epoch goes on with the batches that the killed run had not seen.
+            progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+            sampler.set_epoch(self.trainer.current_epoch)
+            sampler.skip = progress.completed % len(sampler)
+        return DataLoader(self._train, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> Any:
+        sampler = LengthGroupedBatches([len(r[0]) for r in self._held_out], 2 * self._batch_size, 0)
+        return DataLoader(self._held_out, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
+
+
+def rows(tokenizer: Any, examples: Examples) -> list[tuple[list[int], list[int], int]]:
+    """(token ids, token types, label) of each example."""
+    if not len(examples):
+        return []
+    ids, types = encode_with_types(tokenizer, examples.texts)
+    return list(zip(ids, types, examples.labels, strict=True))

@@ -1,0 +1,159 @@
+"""Reading a split into texts and labels, with every fault of a user's file said in one line."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UserError
+from .source import Source
+
+# Tried in this order when task.text_columns is not given; the second of a pair only if it is there.
+_USUAL_COLUMNS = (("sentence",), ("text",), ("sentence1", "sentence2"), ("question1", "question2"),
+                  ("premise", "hypothesis"), ("question", "sentence"), ("review",))
+_USUAL_LABELS = ("label", "labels", "target", "class")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Texts (one or two strings each) and label ids, in the order of the file."""
+
+    texts: list[tuple[str, ...]]
+    labels: list[int]
+    label_names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: list[int]) -> "Examples":
+        """The examples at ``indices``, in that order."""
+        return Examples([self.texts[i] for i in indices], [self.labels[i] for i in indices], self.label_names)
+
+
+def load(task: dict[str, Any], source: Source, split: str, label_names: list[str] | None, seed: int) -> Examples:
+    """Read one split.
+
+    Args:
+        split: ``train`` or ``validation``.
+        label_names: the order of the classes; None infers it from the split (sorted), for training only.
+
+    Raises:
+        UserError: missing columns, unknown or missing labels, an empty split, a split with a single class.
+    """
+    columns = _table(task, source, split)
+    text_columns, label_column = _choose_columns(task, columns)
+    texts = list(zip(*(_strings(columns[c], c, split) for c in text_columns), strict=True))
+    raw = columns[label_column]
+    names = label_names or task["labels"] or _infer_names(raw)
+    examples = Examples(texts, _label_ids(raw, names, split), names)
+    examples = _limit(examples, task[f"limit_{split}"], seed)
+    if not examples.texts:
+        raise UserError(f"the {split} split of task {task['name']!r} is empty")
+    if len(set(examples.labels)) < 2:
+        raise UserError(f"the {split} split of task {task['name']!r} holds one class only "
+                        f"({names[examples.labels[0]]!r}, {len(examples)} texts): a score on it would say nothing. "
+                        "Is the file sorted and cut?")
+    return examples
+
+
+def hold_out(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
+    """Split off a part of train for model choice: (rest, held out), the same for the same seed."""
+    order = list(range(len(examples)))
+    random.Random(seed).shuffle(order)
+    count = max(2, round(len(order) * fraction)) if fraction else 0
+    return examples.take(sorted(order[count:])), examples.take(sorted(order[:count]))
+
+
+def _table(task: dict[str, Any], source: Source, split: str) -> dict[str, list[Any]]:
+    if source.files:
+        if split not in source.files:
+            raise UserError(f"task {task['name']!r} has no {split} file; give task.{split}=FILE")
+        return _read_file(source.files[split])
+    if "generator" in source.identity:
+        from .generated import generate
+
+        return generate(split, **source.identity["generator"])
+    return _read_hub(task, split)
+
+
+def _read_file(path: str) -> dict[str, list[Any]]:
+    import pandas
+
+    try:
+        if path.endswith(".parquet"):
+            frame = pandas.read_parquet(path)
+        elif path.endswith((".jsonl", ".json")):
+            frame = pandas.read_json(path, lines=path.endswith(".jsonl"))
+        else:
+            frame = pandas.read_csv(path, sep="\t" if path.endswith(".tsv") else ",", encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path!r} can't be read: {str(error).splitlines()[0]}") from error
+    return {str(name): frame[name].tolist() for name in frame.columns}
+
+
+def _read_hub(task: dict[str, Any], split: str) -> dict[str, list[Any]]:
+    import datasets
+
+    name = task[f"{split}_split"]
+    try:
+        table = datasets.load_dataset(task["hub"], task["hub_config"], split=name, revision=task["revision"])
+    except (OSError, ConnectionError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"the data set {task['hub']!r} can't be had from the hub ({first}). Give the files: "
+                        f"task.data_dir=FOLDER with {name}.parquet, or task.train=... task.validation=...") from error
+    return {column: table[column][:] for column in table.column_names}
+
+
+def _choose_columns(task: dict[str, Any], columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], str]:
+    present = ", ".join(columns)
+    wanted = tuple(task["text_columns"] or ())
+    if not wanted:
+        wanted = next((c for c in _USUAL_COLUMNS if set(c) <= set(columns)), ())
+        if not wanted:
+            raise UserError(f"no text column found among: {present}. Say which: task.text_columns=[NAME]")
+    missing = [c for c in wanted if c not in columns]
+    if missing:
+        raise UserError(f"task.text_columns names {missing[0]!r}, but the file has: {present}")
+    label = task["label_column"]
+    if label not in columns:
+        label = next((c for c in _USUAL_LABELS if c in columns), "")
+        if not label:
+            raise UserError(f"no label column {task['label_column']!r} among: {present}. Say which: task.label_column=NAME")
+    return wanted, label
+
+
+def _strings(values: list[Any], column: str, split: str) -> list[str]:
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            raise UserError(f"row {row + 1} of the {split} split has no text in column {column!r} (got {value!r})")
+    return values
+
+
+def _infer_names(raw: list[Any]) -> list[str]:
+    if all(_is_whole(v) for v in raw):
+        return [str(i) for i in range(int(max(raw, default=-1)) + 1)]
+    return sorted({str(v) for v in raw})
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+
+
+def _label_ids(raw: list[Any], names: list[str], split: str) -> list[int]:
+    by_name = {name.lower(): i for i, name in enumerate(names)}
+    ids = []
+    for row, value in enumerate(raw):
+        known = by_name.get(str(value).lower())
+        if known is None and isinstance(value, int | float) and value == value and _is_whole(value):
+            known = int(value) if 0 <= value < len(names) else None
+        if known is None:
+            hint = " (-1 marks an unlabelled split)" if str(value) == "-1" else ""
+            raise UserError(f"row {row + 1} of the {split} split has label {value!r}{hint}; known labels: {', '.join(names)}")
+        ids.append(known)
+    return ids
+
+
+def _limit(examples: Examples, limit: int | None, seed: int) -> Examples:
+    if limit is None or limit >= len(examples):
+        return examples
+    # Shuffled first: several public data sets are sorted by label.
+    return examples.take(sorted(random.Random(seed).sample(range(len(examples)), limit)))

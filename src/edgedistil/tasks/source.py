@@ -1,0 +1,84 @@
+"""Where a task's texts come from, decided without reading them: explicit files, a folder, ``$EDGEDISTIL_DATA``,
+a generator, or the hub."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config.places import data_root
+from ..errors import UserError
+from ..store.fingerprint import DigestCache
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+# Raised when the sentences that a generator writes for the same arguments change.
+GENERATOR_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """``identity`` enters fingerprints; ``files`` (split name → path) is only how to get there on this machine."""
+
+    identity: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def locate(task: dict[str, Any], digests: DigestCache, needs_train: bool) -> Source:
+    """Find the task's splits and digest what lies on disk.
+
+    Args:
+        task: the validated ``task`` group.
+        needs_train: whether a step of this run reads the training split.
+
+    Raises:
+        UserError: a file is missing, of an unknown kind, or there is no source at all.
+    """
+    files = _files(task, needs_train)
+    if files:
+        identity = {"files": {split: digests.digest(Path(path)) for split, path in files.items()}}
+        return Source(identity, files)
+    if task["generator"]:
+        return Source({"generator": task["generator"], "version": GENERATOR_VERSION})
+    if task["hub"]:
+        if not task["revision"]:
+            raise UserError(f"task.revision is empty: pin the commit of the hub data set {task['hub']!r}, "
+                            "or give files with task.train=... task.validation=...")
+        keys = ("hub", "hub_config", "revision", "train_split", "validation_split")
+        return Source({k: task[k] for k in keys})
+    raise UserError(f"task {task['name']!r} has no data: give task.validation=FILE (and task.train=FILE), "
+                    "task.data_dir=FOLDER, or a hub data set")
+
+
+def _files(task: dict[str, Any], needs_train: bool) -> dict[str, str]:
+    explicit = {s: task[s] for s in ("train", "validation") if task[s]}
+    if explicit:
+        if needs_train and "train" not in explicit:
+            raise UserError("this run trains and needs task.train=FILE beside task.validation; a model that is already "
+                            "fine-tuned is given with model.origin=folder model.location=FOLDER")
+        return {split: str(_existing(Path(path), f"task.{split}")) for split, path in explicit.items()}
+    folder, option = _folder(task)
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise UserError(f"{option}={str(folder)!r} is no folder; it should hold {task['train_split']}.parquet and "
+                        f"{task['validation_split']}.parquet")
+    names = {"train": task["train_split"], "validation": task["validation_split"]}
+    wanted = names if needs_train or (folder / f"{names['train']}.parquet").exists() else {"validation": names["validation"]}
+    return {split: str(_existing(folder / f"{name}.parquet", option)) for split, name in wanted.items()}
+
+
+def _folder(task: dict[str, Any]) -> tuple[Path | None, str]:
+    if task["data_dir"]:
+        return Path(task["data_dir"]).expanduser().absolute(), "task.data_dir"
+    root = data_root()
+    if root is not None and task["hub"]:
+        return root / task["name"], "EDGEDISTIL_DATA"
+    return None, ""
+
+
+def _existing(path: Path, option: str) -> Path:
+    path = path.expanduser().absolute()
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{option}: {path.name!r} is of an unknown kind; allowed: {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"{option}: no file {str(path)!r}; check the path (it is taken from the folder you are in)")
+    return path
