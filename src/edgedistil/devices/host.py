@@ -52,6 +52,12 @@ def has_fast_bf16() -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & set(cpu_facts()["isa"]))
 
 
+def saturates_int8() -> bool:
+    """Whether unsigned × signed 8-bit products overflow 16-bit sums here: x86 without VNNI (or AMX)."""
+    facts = cpu_facts()
+    return facts["machine"] in ("x86_64", "AMD64") and not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(facts["isa"])
+
+
 def versions(*packages: str) -> dict[str, str | None]:
     """Installed versions by distribution name; None for what is not installed. Imports none of them."""
     found: dict[str, str | None] = {"python": platform.python_version()}

@@ -144,6 +144,8 @@ class Planner:
         return steps
 
     def _export(self, model: Step, quantization: dict[str, Any], pair: bool, label: str) -> Step:
+        if quantization["method"] == "int8_dynamic":
+            quantization = {**quantization, "reduce_range": host.saturates_int8()}
         return Step("export", label, {"quantization": quantization, "token_types": pair}, {"model": model}, self.common)
 
     def _is_pair(self) -> bool:

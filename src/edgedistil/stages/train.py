@@ -56,7 +56,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
             "label_names": everything.label_names}
 
 
-def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]) -> Any:
+def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any], keep_best: bool = True) -> Any:
     """Run the Trainer, resuming from the work folder's last checkpoint; the module ends with its best weights."""
     import torch
     from lightning.pytorch import Trainer
@@ -75,7 +75,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
         log.info("resuming from step %d", torch.load(resume, weights_only=True)["global_step"])
     trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
-    if best:
+    if best and keep_best:
         module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
     if (work / "logs").is_dir():
         shutil.copytree(work / "logs", Path(request["output"]) / "logs")
@@ -135,6 +135,34 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
     save_model(network, output, {"title": request["label"], "lines": [f"{k}: {v}" for k, v in quality.items()]})
     write_reference(network, output, ids, types, options["seed"])
     return {"validation": quality, "parameters": count_parameters(network), "label_names": names}
+
+
+def adopt_onnx(request: dict[str, Any]) -> dict[str, Any]:
+    """Take an ONNX file as it is, with its tokenizer: measured, never changed."""
+    import json
+
+    from ..workers.onnx import check_inputs
+
+    options, runtime, output = request["options"], request["runtime"], Path(request["output"])
+    shutil.copyfile(runtime["location"], output / "model.onnx")
+    shutil.copyfile(Path(runtime["tokenizer"]) / "tokenizer.json", output / "tokenizer.json")
+    try:
+        found = check_inputs(output)
+    except Exception as error:
+        raise UserError(f"{runtime['location']} can't be opened by ONNX Runtime: {str(error).splitlines()[0]}") from error
+    unknown = set(found["inputs"]) - {"input_ids", "attention_mask", "token_type_ids"}
+    if unknown or "input_ids" not in found["inputs"]:
+        raise UserError(f"{runtime['location']} takes {', '.join(found['inputs'])}; known are input_ids, attention_mask and "
+                        "token_type_ids")
+    config = Path(runtime["tokenizer"]) / "config.json"
+    names = json.loads(config.read_text()).get("id2label") if config.is_file() else None
+    if not names and options["labels"]:
+        names = dict(enumerate(options["labels"]))
+    if not names:
+        raise UserError(f"the classes of {runtime['location']} have no names: put config.json beside the tokenizer or give "
+                        "task.labels=[...] in the model's order")
+    (output / "config.json").write_text(json.dumps({"id2label": names}, indent=2))
+    return {"inputs": found["inputs"]}
 
 
 def label_names(id2label: dict[Any, str], wanted: list[str] | None) -> list[str]:

@@ -2,9 +2,13 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, tensor
 from torch.utils.data import Sampler
+
+from .encode import encode_with_types
+from .examples import Examples
 
 
 class LengthGroupedBatches(Sampler[list[int]]):
@@ -62,3 +66,11 @@ def collate(rows: list[tuple[list[int], list[int], int]], pad_id: int) -> dict[s
         "token_type_ids": pad(list(types), 0),
         "labels": tensor(labels),
     }
+
+
+def rows(tokenizer: Any, examples: Examples) -> list[tuple[list[int], list[int], int]]:
+    """(token ids, token types, label) of each example."""
+    if not len(examples):
+        return []
+    ids, types = encode_with_types(tokenizer, examples.texts)
+    return list(zip(ids, types, examples.labels, strict=True))

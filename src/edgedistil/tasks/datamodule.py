@@ -6,8 +6,7 @@ from typing import Any
 import lightning
 from torch.utils.data import DataLoader
 
-from .batching import LengthGroupedBatches, collate
-from .encode import encode_with_types
+from .batching import LengthGroupedBatches, collate, rows
 from .examples import Examples
 
 
@@ -39,11 +38,3 @@ class TextDataModule(lightning.LightningDataModule):
     def val_dataloader(self) -> Any:
         sampler = LengthGroupedBatches([len(r[0]) for r in self._held_out], 2 * self._batch_size, 0)
         return DataLoader(self._held_out, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
-
-
-def rows(tokenizer: Any, examples: Examples) -> list[tuple[list[int], list[int], int]]:
-    """(token ids, token types, label) of each example."""
-    if not len(examples):
-        return []
-    ids, types = encode_with_types(tokenizer, examples.texts)
-    return list(zip(ids, types, examples.labels, strict=True))

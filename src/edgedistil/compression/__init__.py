@@ -1,0 +1,1 @@
+"""Compression: magnitude and structured pruning, and recovery from it."""

@@ -1,0 +1,52 @@
+"""The parity gate: an ONNX file answers as PyTorch does on the reference sentences, within a stated bound."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..models.reference import read_reference
+
+FLOAT_BOUND = 1e-4
+
+
+def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
+    """Differences of logits, one sentence at a time without padding, on ONNX Runtime's CPU provider.
+
+    Returns:
+        ``max_abs_difference``; ``rms_ratio`` (root mean square of the difference over that of the centred logits);
+        ``agreement`` (share of equal answers); ``n``.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
+    wanted = {i.name for i in session.get_inputs()}
+    ids, types, expected = read_reference(reference_folder)
+    rows = []
+    for row, kinds in zip(ids, types, strict=True):
+        feed = {"input_ids": [row], "attention_mask": [[1] * len(row)], "token_type_ids": [kinds]}
+        rows.append(session.run(["logits"], {k: np.array(v, np.int64) for k, v in feed.items() if k in wanted})[0][0])
+    found = np.stack(rows)
+    difference = found - expected
+    spread = float(np.sqrt(np.mean((expected - expected.mean(-1, keepdims=True)) ** 2)))
+    return {
+        "max_abs_difference": float(np.abs(difference).max()),
+        "rms_ratio": float(np.sqrt(np.mean(difference**2))) / max(spread, 1e-12),
+        "agreement": float(np.mean(found.argmax(-1) == expected.argmax(-1))),
+        "n": len(rows),
+    }
+
+
+def verdict(figures: dict[str, Any], quantization: dict[str, Any]) -> str | None:
+    """Why the gate stays shut, with the figures, or None when it opens."""
+    if quantization["method"] == "none":
+        if figures["max_abs_difference"] <= FLOAT_BOUND:
+            return None
+        return f"FP32 logits differ from PyTorch's by {figures['max_abs_difference']:.2e}, allowed {FLOAT_BOUND:.0e}"
+    if figures["rms_ratio"] <= quantization["max_rms"] and figures["agreement"] >= quantization["min_agreement"]:
+        return None
+    return (f"{quantization['method']} moves the logits by {figures['rms_ratio']:.3f} of their spread (allowed "
+            f"{quantization['max_rms']:g}) and keeps {figures['agreement']:.3f} of {figures['n']} answers (needed "
+            f"{quantization['min_agreement']:g}); loosen compression.quantization.max_rms or min_agreement to keep it all the same")

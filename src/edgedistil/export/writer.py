@@ -1,0 +1,51 @@
+"""A small writer of ONNX graphs: nodes and initialisers by name, in order."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+# Opset 21 and IR 10 know 4-bit tensors; ONNX Runtime reads them since 1.18.
+OPSET, IR_VERSION = 21, 10
+
+
+class GraphWriter:
+    """Collects nodes and initialisers; every method that adds a node returns its first output's name."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._initialisers: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, value: Any) -> str:
+        """Add an initialiser once; the same name with the same use is shared."""
+        if name not in self._initialisers:
+            array = np.asarray(value)
+            # ascontiguousarray would make a vector of a scalar.
+            self._initialisers[name] = numpy_helper.from_array(np.ascontiguousarray(array) if array.ndim else array, name)
+        return name
+
+    def packed_int4(self, name: str, values: Any) -> str:
+        """Add a signed 4-bit initialiser from integers in −8..7; two to a byte, the first in the low half."""
+        flat = (np.asarray(values, np.int8).reshape(-1) & 0x0F).astype(np.uint8)
+        flat = np.append(flat, np.zeros(flat.size % 2, np.uint8))
+        raw = (flat[0::2] | (flat[1::2] << 4)).tobytes()
+        self._initialisers[name] = helper.make_tensor(name, TensorProto.INT4, list(np.shape(values)), raw, raw=True)
+        return name
+
+    def node(self, op: str, inputs: list[str], name: str, domain: str = "", outputs: int = 1, **attributes: Any) -> str:
+        """Add a node whose outputs are ``name`` or, when there are several, ``name.0``, ``name.1``, ..."""
+        names = [name] if outputs == 1 else [f"{name}.{i}" for i in range(outputs)]
+        self._nodes.append(helper.make_node(op, inputs, names, name=name, domain=domain, **attributes))
+        return names[0]
+
+    def model(self, inputs: list[str], output: str, classes: int) -> onnx.ModelProto:
+        """The finished model: int64 ``[batch, sequence]`` inputs, float ``[batch, classes]`` output."""
+        graph = helper.make_graph(
+            self._nodes, "edgedistil",
+            [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in inputs],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", classes])],
+            list(self._initialisers.values()))
+        return helper.make_model(graph, ir_version=IR_VERSION, producer_name="edgedistil", opset_imports=[
+            helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)])

@@ -1,0 +1,76 @@
+"""The worker that ships: imports numpy, tokenizers and onnxruntime, and nothing else.
+
+Run as ``python -m edgedistil.workers.onnx``.
+"""
+
+import time
+
+STARTED_NS = time.monotonic_ns()
+
+import json  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from edgedistil.workers.loop import serve  # noqa: E402
+
+
+class OnnxEngine:
+    """ONNX Runtime on the CPU provider, default options but for the threads."""
+
+    def load(self, request: dict[str, Any]) -> dict[str, int]:
+        import numpy
+        import onnxruntime
+        import tokenizers
+
+        self._numpy = numpy
+        clock = {"imported": time.monotonic_ns()}
+        folder = Path(request["folder"])
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(request["max_length"])
+        clock["tokenizer"] = time.monotonic_ns()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = request["threads"]
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        self._inputs = {i.name for i in self._session.get_inputs()}
+        self._output = self._session.get_outputs()[0].name
+        clock["session"] = time.monotonic_ns()
+        self.predict([request["text"]])
+        return {**clock, "first_logits": time.monotonic_ns()}
+
+    def pack(self, rows: list[list[int]], types: list[list[int]] | None = None) -> Any:
+        numpy = self._numpy
+        shape = (len(rows), max(map(len, rows)))
+        ids, mask, kinds = numpy.zeros(shape, numpy.int64), numpy.zeros(shape, numpy.int64), numpy.zeros(shape, numpy.int64)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)], mask[index, : len(row)] = row, 1
+            if types:
+                kinds[index, : len(row)] = types[index]
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": kinds}
+        return {name: feed[name] for name in self._inputs}
+
+    def run(self, packed: Any) -> Any:
+        return self._session.run([self._output], packed)[0]
+
+    def predict(self, texts: list[list[str]]) -> list[list[float]]:
+        rows = []
+        for text in texts:
+            encoding = self._tokenizer.encode(*text)
+            rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].tolist())
+        return rows
+
+
+def check_inputs(folder: Path) -> dict[str, Any]:
+    """Names of inputs and outputs of a folder's ``model.onnx``, as JSON values."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    found: dict[str, Any] = json.loads(json.dumps({
+        "inputs": [i.name for i in session.get_inputs()], "outputs": [o.name for o in session.get_outputs()],
+        "classes": session.get_outputs()[0].shape[-1]}))
+    return found
+
+
+if __name__ == "__main__":
+    serve(OnnxEngine(), STARTED_NS)

@@ -1,0 +1,67 @@
+"""The PyTorch worker: eager FP32 as a baseline, and bitsandbytes' load-time quantisation.
+
+Run as ``python -m edgedistil.workers.torch``.
+"""
+
+import time
+
+STARTED_NS = time.monotonic_ns()
+
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from edgedistil.workers.loop import serve  # noqa: E402
+
+
+class TorchEngine:
+    """A model folder in PyTorch eager mode (scaled-dot-product attention, transformers' default)."""
+
+    def load(self, request: dict[str, Any]) -> dict[str, int]:
+        import torch
+
+        from edgedistil.models.shrunken import load_classifier
+        from edgedistil.tasks.encode import load_tokenizer
+
+        self._torch = torch
+        torch.set_num_threads(request["threads"])
+        clock = {"imported": time.monotonic_ns()}
+        folder = Path(request["folder"])
+        self._tokenizer = load_tokenizer(folder, request["max_length"])
+        clock["tokenizer"] = time.monotonic_ns()
+        quantization = request.get("quantization", "none")
+        if quantization in ("nf4", "llm_int8"):
+            from edgedistil.compression.bitsandbytes import quantise_linears
+
+            self._model = quantise_linears(load_classifier(folder), quantization)
+        else:
+            self._model = load_classifier(folder)
+        self._types = self._model.config.model_type == "bert"
+        clock["session"] = time.monotonic_ns()
+        self.predict([request["text"]])
+        return {**clock, "first_logits": time.monotonic_ns()}
+
+    def pack(self, rows: list[list[int]], types: list[list[int]] | None = None) -> Any:
+        longest = max(map(len, rows))
+
+        def tensor(values: list[list[int]]) -> Any:
+            return self._torch.tensor([v + [0] * (longest - len(v)) for v in values])
+
+        packed = {"input_ids": tensor(rows), "attention_mask": tensor([[1] * len(r) for r in rows])}
+        if self._types:
+            packed["token_type_ids"] = tensor(types or [[0] * len(r) for r in rows])
+        return packed
+
+    def run(self, packed: Any) -> Any:
+        with self._torch.inference_mode():
+            return self._model(**packed).logits
+
+    def predict(self, texts: list[list[str]]) -> list[list[float]]:
+        rows = []
+        for text in texts:
+            encoding = self._tokenizer.encode(*text)
+            rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].float().tolist())
+        return rows
+
+
+if __name__ == "__main__":
+    serve(TorchEngine(), STARTED_NS)
