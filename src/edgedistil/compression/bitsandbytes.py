@@ -24,8 +24,11 @@ def quantise_linears(model: Any, method: str) -> Any:
             path = f"{name}.{child_name}".strip(".")
             if not isinstance(child, nn.Linear) or any(part in _FULL_PRECISION for part in path.split(".")):
                 continue
+            new: Any
             if method == "nf4":
-                new = bnb.nn.Linear4bit(child.in_features, child.out_features, quant_type="nf4", compute_dtype=torch.float32)
+                new = bnb.nn.Linear4bit(
+                    child.in_features, child.out_features, quant_type="nf4", compute_dtype=torch.float32
+                )
                 new.weight = bnb.nn.Params4bit(child.weight.detach(), requires_grad=False, quant_type="nf4")
             else:
                 new = bnb.nn.Linear8bitLt(child.in_features, child.out_features, has_fp16_weights=False)

@@ -15,8 +15,11 @@ def prune_magnitude(model: Any, ratio: float) -> dict[str, float]:
     Returns:
         ``sparsity`` of the encoder matrices and ``threshold``, the largest magnitude that was zeroed.
     """
-    matrices = [linear.weight for layer in encoder_layers(model)
-                for linear in (layer.query, layer.key, layer.value, layer.out, layer.ffn_in, layer.ffn_out)]
+    matrices = [
+        linear.weight
+        for layer in encoder_layers(model)
+        for linear in (layer.query, layer.key, layer.value, layer.out, layer.ffn_in, layer.ffn_out)
+    ]
     magnitudes = torch.cat([m.detach().abs().flatten() for m in matrices])
     count = int(ratio * magnitudes.numel())
     if count == 0:

@@ -45,9 +45,13 @@ def choose(model: Any, scores: Scores, ratio: float, ffn_multiple: int) -> list[
         best = (0.0, len(heads), len(neurons))
     gone_heads = {(layer, unit) for _, layer, unit in heads[: best[1]]}
     gone_neurons = {(layer, unit) for _, layer, unit in neurons[: best[2]]}
-    return [Kept([h for h in range(x.heads) if (i, h) not in gone_heads],
-                 _rounded(scores.neurons[i], x.neurons - sum(layer == i for layer, _ in gone_neurons), ffn_multiple))
-            for i, x in enumerate(layers)]
+    return [
+        Kept(
+            [h for h in range(x.heads) if (i, h) not in gone_heads],
+            _rounded(scores.neurons[i], x.neurons - sum(layer == i for layer, _ in gone_neurons), ffn_multiple),
+        )
+        for i, x in enumerate(layers)
+    ]
 
 
 def cut(model: Any, kept: list[Kept]) -> float:
@@ -61,9 +65,14 @@ def cut(model: Any, kept: list[Kept]) -> float:
     for layer, keep in zip(layers, kept, strict=True):
         rows = torch.tensor([h * layer.head_size + i for h in keep.heads for i in range(layer.head_size)])
         neurons = torch.tensor(keep.neurons)
-        layer.replace(query=_rows(layer.query, rows), key=_rows(layer.key, rows), value=_rows(layer.value, rows),
-                      out=_columns(layer.out, rows), ffn_in=_rows(layer.ffn_in, neurons),
-                      ffn_out=_columns(layer.ffn_out, neurons))
+        layer.replace(
+            query=_rows(layer.query, rows),
+            key=_rows(layer.key, rows),
+            value=_rows(layer.value, rows),
+            out=_columns(layer.out, rows),
+            ffn_in=_rows(layer.ffn_in, neurons),
+            ffn_out=_columns(layer.ffn_out, neurons),
+        )
     return 1 - _prunable(encoder_layers(model)) / before
 
 

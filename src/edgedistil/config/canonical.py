@@ -3,7 +3,13 @@
 from copy import deepcopy
 from typing import Any
 
-QUANTIZATION_LABELS = {"none": "FP32", "int8_dynamic": "INT8", "int4_ort": "4-bit", "nf4": "NF4", "llm_int8": "LLM.int8"}
+QUANTIZATION_LABELS = {
+    "none": "FP32",
+    "int8_dynamic": "INT8",
+    "int4_ort": "4-bit",
+    "nf4": "NF4",
+    "llm_int8": "LLM.int8",
+}
 _QUANTIZATION_KEYS = {
     "none": (),
     "int8_dynamic": ("embeddings", "max_rms", "min_agreement"),

@@ -131,7 +131,14 @@ def register() -> None:
     """
     from hydra.core.config_store import ConfigStore
 
-    groups = {"model": Model, "task": Task, "pruning": Pruning, "recovery": Recovery, "quantization": Quantization,
-              "device": Device, "measurement": Measurement}
+    groups = {
+        "model": Model,
+        "task": Task,
+        "pruning": Pruning,
+        "recovery": Recovery,
+        "quantization": Quantization,
+        "device": Device,
+        "measurement": Measurement,
+    }
     for name, schema in groups.items():
         ConfigStore.instance().store(group="schema", name=name, node=schema)

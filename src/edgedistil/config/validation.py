@@ -143,13 +143,19 @@ def _check_values(plain: dict[str, Any]) -> None:
     for length in _lookup(plain, "measurement.lengths") or []:
         if length < 3:
             raise UserError(f"measurement.lengths holds {length}; a sentence has at least 3 tokens ([CLS] word [SEP])")
-    if (_lookup(plain, "compression.pruning.method") == "structured") and not plain["compression"]["pruning"]["importance"]:
-        raise UserError("compression.pruning.importance is empty; structured pruning needs a score, e.g. "
-                        "compression/pruning=structured (Fisher)")
+    if (_lookup(plain, "compression.pruning.method") == "structured") and not plain["compression"]["pruning"][
+        "importance"
+    ]:
+        raise UserError(
+            "compression.pruning.importance is empty; structured pruning needs a score, e.g. "
+            "compression/pruning=structured (Fisher)"
+        )
 
 
 def _check_origin_of_data(task: dict[str, Any]) -> None:
     if task["name"] == "files" and not (task["validation"] or task["data_dir"]):
-        raise UserError("task=files needs task.validation=FILE (CSV, TSV, JSONL or Parquet), and task.train=FILE to train")
+        raise UserError(
+            "task=files needs task.validation=FILE (CSV, TSV, JSONL or Parquet), and task.train=FILE to train"
+        )
     if task["train"] and not task["validation"]:
         raise UserError(f"task.train={task['train']!r} is set but task.validation is not; give both files")

@@ -10,14 +10,26 @@ from pathlib import Path
 from typing import Any
 
 # The sets that decide which integer and bf16 kernels ONNX Runtime and PyTorch choose.
-_ISA = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16", "sve")
+_ISA = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+)
 
 
 @cache
 def cpu_facts() -> dict[str, Any]:
     """CPU model, the instruction sets that matter here, cores that this process may use, memory."""
     text = _read("/proc/cpuinfo")
-    fields = {}
+    fields: dict[str, str] = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip().lower(), value.strip())

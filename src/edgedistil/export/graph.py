@@ -5,7 +5,6 @@ Add and LayerNormalization as separate nodes; and a last layer that computes the
 reaches the classifier (lossless).
 """
 
-from typing import Any
 
 import numpy as np
 import onnx
@@ -53,7 +52,9 @@ def _embeddings(graph: GraphWriter, weights: ClassifierWeights, precision: Preci
         positions = positions + weights.token_types[0]
     length = graph.node("Shape", ["input_ids"], "length.vector", start=1, end=2)
     length = graph.node("Squeeze", [length], "length")
-    places = graph.node("Range", [graph.constant("zero", np.int64(0)), length, graph.constant("one", np.int64(1))], "places")
+    places = graph.node(
+        "Range", [graph.constant("zero", np.int64(0)), length, graph.constant("one", np.int64(1))], "places"
+    )
     total = graph.node("Add", [words, precision.lookup(graph, positions, places, "positions")], "embeddings.sum")
     if with_types:
         types = graph.node("Gather", [graph.constant("types.table", weights.token_types), "token_type_ids"], "types")
@@ -69,13 +70,29 @@ def _attention_bias(graph: GraphWriter) -> str:
     return graph.node("Unsqueeze", [bias, graph.constant("axes_12", np.array([1, 2]))], "mask.broadcast")
 
 
-def _layer(graph: GraphWriter, weights: ClassifierWeights, layer: LayerWeights, precision: Precision, x: str, bias: str,
-           name: str, last: bool) -> str:
+def _layer(
+    graph: GraphWriter,
+    weights: ClassifierWeights,
+    layer: LayerWeights,
+    precision: Precision,
+    x: str,
+    bias: str,
+    name: str,
+    last: bool,
+) -> str:
     scale = np.float32(1 / np.sqrt(weights.head_size))
     query = Linear(layer.query.weight * scale, layer.query.bias * scale)
     if last:
-        residual = graph.node("Slice", [x, graph.constant("slice_0", np.array([0])), graph.constant("slice_1", np.array([1])),
-                                        graph.constant("axis_1", np.array([1]))], f"{name}.first")
+        residual = graph.node(
+            "Slice",
+            [
+                x,
+                graph.constant("slice_0", np.array([0])),
+                graph.constant("slice_1", np.array([1])),
+                graph.constant("axis_1", np.array([1])),
+            ],
+            f"{name}.first",
+        )
         q = precision.linear(graph, residual, query, f"{name}.query")
         k, v = _joint(graph, precision, x, [layer.key, layer.value], f"{name}.kv")
     else:
@@ -101,15 +118,18 @@ def _joint(graph: GraphWriter, precision: Precision, x: str, parts: list[Linear]
 def _attention(graph: GraphWriter, heads: int, size: int, q: str, k: str, v: str, bias: str, name: str) -> str:
     def split(x: str, part: str, order: list[int]) -> str:
         shape = graph.constant(f"heads_{heads}", np.array([0, 0, heads, size]))
-        return graph.node("Transpose", [graph.node("Reshape", [x, shape], f"{name}.{part}.heads")], f"{name}.{part}.split",
-                          perm=order)
+        return graph.node(
+            "Transpose", [graph.node("Reshape", [x, shape], f"{name}.{part}.heads")], f"{name}.{part}.split", perm=order
+        )
 
     scores = graph.node("MatMul", [split(q, "q", [0, 2, 1, 3]), split(k, "k", [0, 2, 3, 1])], f"{name}.scores")
     scores = graph.node("Add", [scores, bias], f"{name}.scores_masked")
     shares = graph.node("Softmax", [scores], f"{name}.shares", axis=-1)
     mixed = graph.node("MatMul", [shares, split(v, "v", [0, 2, 1, 3])], f"{name}.mixed")
     mixed = graph.node("Transpose", [mixed], f"{name}.mixed_back", perm=[0, 2, 1, 3])
-    return graph.node("Reshape", [mixed, graph.constant(f"joined_{heads}", np.array([0, 0, heads * size]))], f"{name}.context")
+    return graph.node(
+        "Reshape", [mixed, graph.constant(f"joined_{heads}", np.array([0, 0, heads * size]))], f"{name}.context"
+    )
 
 
 def _norm(graph: GraphWriter, x: str, norm: Norm, name: str) -> str:

@@ -30,7 +30,11 @@ def lint(model: onnx.ModelProto, quantised: bool) -> list[str]:
         is_scale = tensor.name.endswith(".scale")
         if quantised and tensor.data_type in _FLOATS and len(tensor.dims) > 1 and not is_scale:
             faults.append(f"{tensor.name} is left in float ({size / 1e6:.2f} MB) in a quantised graph")
-    faults += [f"{node.name or node.op_type} is dropout in training mode" for node in model.graph.node if _is_live_dropout(node, model)]
+    faults += [
+        f"{node.name or node.op_type} is dropout in training mode"
+        for node in model.graph.node
+        if _is_live_dropout(node, model)
+    ]
     return faults
 
 
@@ -46,7 +50,14 @@ def bytes_by_part(model: onnx.ModelProto) -> dict[str, int]:
     parts: dict[str, Any] = {"embeddings": 0, "encoder": 0, "head": 0, "other": 0}
     for tensor in model.graph.initializer:
         name = tensor.name
-        part = ("embeddings" if name.startswith(("words.", "positions.", "types.", "embeddings.")) else
-                "encoder" if name.startswith("layer") else "head" if name.startswith(("dense.", "logits.")) else "other")
+        part = (
+            "embeddings"
+            if name.startswith(("words.", "positions.", "types.", "embeddings."))
+            else "encoder"
+            if name.startswith("layer")
+            else "head"
+            if name.startswith(("dense.", "logits."))
+            else "other"
+        )
         parts[part] += len(tensor.raw_data)
     return parts

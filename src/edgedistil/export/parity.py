@@ -47,6 +47,8 @@ def verdict(figures: dict[str, Any], quantization: dict[str, Any]) -> str | None
         return f"FP32 logits differ from PyTorch's by {figures['max_abs_difference']:.2e}, allowed {FLOAT_BOUND:.0e}"
     if figures["rms_ratio"] <= quantization["max_rms"] and figures["agreement"] >= quantization["min_agreement"]:
         return None
-    return (f"{quantization['method']} moves the logits by {figures['rms_ratio']:.3f} of their spread (allowed "
-            f"{quantization['max_rms']:g}) and keeps {figures['agreement']:.3f} of {figures['n']} answers (needed "
-            f"{quantization['min_agreement']:g}); loosen compression.quantization.max_rms or min_agreement to keep it all the same")
+    return (
+        f"{quantization['method']} moves the logits by {figures['rms_ratio']:.3f} of their spread (allowed "
+        f"{quantization['max_rms']:g}) and keeps {figures['agreement']:.3f} of {figures['n']} answers (needed "
+        f"{quantization['min_agreement']:g}); to keep it all the same loosen compression.quantization.max_rms or min_agreement"
+    )

@@ -47,8 +47,13 @@ class DynamicInt8:
     def linear(self, graph: GraphWriter, x: str, layer: Linear, name: str) -> str:
         quantised, scale = _symmetric(layer.weight, axis=0, limit=self._limit)
         zero = np.zeros(scale.shape, np.int8)
-        inputs = [x, graph.constant(f"{name}.weight", quantised), graph.constant(f"{name}.scale", scale),
-                  graph.constant(f"zeros_{zero.size}", zero), graph.constant(f"{name}.bias", layer.bias)]
+        inputs = [
+            x,
+            graph.constant(f"{name}.weight", quantised),
+            graph.constant(f"{name}.scale", scale),
+            graph.constant(f"zeros_{zero.size}", zero),
+            graph.constant(f"{name}.bias", layer.bias),
+        ]
         return graph.node("DynamicQuantizeMatMul", inputs, name, MICROSOFT)
 
     def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str) -> str:
@@ -70,7 +75,9 @@ class Blocks4Bit:
 
     def __init__(self, embeddings: bool, block_size: int, accuracy_level: int) -> None:
         if block_size & (block_size - 1):
-            raise UserError(f"compression.quantization.block_size={block_size} is no power of two; allowed: 16, 32, 64, 128, 256")
+            raise UserError(
+                f"compression.quantization.block_size={block_size} is no power of two; allowed: 16, 32, 64, 128, 256"
+            )
         self._embeddings, self._block, self._level = embeddings, block_size, accuracy_level
 
     def linear(self, graph: GraphWriter, x: str, layer: Linear, name: str) -> str:
@@ -82,18 +89,30 @@ class Blocks4Bit:
         unsigned = (values + 8).astype(np.uint8)
         packed = unsigned[..., 0::2] | (unsigned[..., 1::2] << 4)
         product = graph.node(
-            "MatMulNBits", [x, graph.constant(f"{name}.weight", packed), graph.constant(f"{name}.scale", scale.reshape(-1))],
-            f"{name}.product", MICROSOFT, K=depth, N=width, bits=4, block_size=self._block, accuracy_level=self._level)
+            "MatMulNBits",
+            [x, graph.constant(f"{name}.weight", packed), graph.constant(f"{name}.scale", scale.reshape(-1))],
+            f"{name}.product",
+            MICROSOFT,
+            K=depth,
+            N=width,
+            bits=4,
+            block_size=self._block,
+            accuracy_level=self._level,
+        )
         return graph.node("Add", [product, graph.constant(f"{name}.bias", layer.bias)], name)
 
     def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str) -> str:
         if not self._embeddings or table.shape[1] % self._block:
             return DynamicInt8(self._embeddings, False).lookup(graph, table, ids, name)
         values, scale = _blocks(table.reshape(len(table), -1, self._block))
-        inputs = [graph.packed_int4(f"{name}.table", values.reshape(table.shape)), ids,
-                  graph.constant(f"{name}.scale", scale)]
-        return graph.node("GatherBlockQuantized", inputs, name, MICROSOFT, gather_axis=0, quantize_axis=1,
-                          block_size=self._block)
+        inputs = [
+            graph.packed_int4(f"{name}.table", values.reshape(table.shape)),
+            ids,
+            graph.constant(f"{name}.scale", scale),
+        ]
+        return graph.node(
+            "GatherBlockQuantized", inputs, name, MICROSOFT, gather_axis=0, quantize_axis=1, block_size=self._block
+        )
 
 
 def precision_of(quantization: dict[str, Any]) -> Precision:

@@ -81,17 +81,32 @@ class ClassifierWeights:
 
 
 _DISTILBERT = {
-    "base": "distilbert.", "layer": "transformer.layer.{}.",
-    "query": "attention.q_lin", "key": "attention.k_lin", "value": "attention.v_lin", "out": "attention.out_lin",
-    "attention_norm": "sa_layer_norm", "ffn_in": "ffn.lin1", "ffn_out": "ffn.lin2", "ffn_norm": "output_layer_norm",
-    "dense": "pre_classifier", "dense_activation": "relu",
+    "base": "distilbert.",
+    "layer": "transformer.layer.{}.",
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "out": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "ffn_in": "ffn.lin1",
+    "ffn_out": "ffn.lin2",
+    "ffn_norm": "output_layer_norm",
+    "dense": "pre_classifier",
+    "dense_activation": "relu",
 }
 _BERT = {
-    "base": "bert.", "layer": "encoder.layer.{}.",
-    "query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value",
-    "out": "attention.output.dense", "attention_norm": "attention.output.LayerNorm",
-    "ffn_in": "intermediate.dense", "ffn_out": "output.dense", "ffn_norm": "output.LayerNorm",
-    "dense": "bert.pooler.dense", "dense_activation": "tanh",
+    "base": "bert.",
+    "layer": "encoder.layer.{}.",
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "out": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "ffn_in": "intermediate.dense",
+    "ffn_out": "output.dense",
+    "ffn_norm": "output.LayerNorm",
+    "dense": "bert.pooler.dense",
+    "dense_activation": "tanh",
 }
 
 
@@ -106,11 +121,16 @@ def read_classifier(folder: Path) -> ClassifierWeights:
     if kind not in ("bert", "distilbert"):
         raise UserError(f"{folder}: model_type={kind!r} can't be exported; supported: bert, distilbert")
     if config.get("position_embedding_type", "absolute") != "absolute":
-        raise UserError(f"{folder}: position_embedding_type={config['position_embedding_type']!r} can't be exported; "
-                        "supported: absolute")
+        raise UserError(
+            f"{folder}: position_embedding_type={config['position_embedding_type']!r} can't be exported; "
+            "supported: absolute"
+        )
     names = _BERT if kind == "bert" else _DISTILBERT
-    tensors = {k: np.asarray(v, np.float32) for k, v in load_file(Path(folder) / "model.safetensors").items()
-               if not k.endswith("position_ids")}
+    tensors = {
+        k: np.asarray(v, np.float32)
+        for k, v in load_file(Path(folder) / "model.safetensors").items()
+        if not k.endswith("position_ids")
+    }
     if "classifier.weight" not in tensors:
         raise UserError(f"{folder}: no classifier.weight; only sequence classification can be exported")
     return _assemble(config, tensors, names)
@@ -132,13 +152,23 @@ def _assemble(config: dict[str, Any], tensors: dict[str, Array], names: dict[str
     for index in range(config["num_hidden_layers" if bert else "n_layers"]):
         prefix = names["base"] + names["layer"].format(index)
         parts = {p: linear(prefix + names[p]) for p in ("query", "key", "value", "out", "ffn_in", "ffn_out")}
-        layers.append(LayerWeights(
-            **parts, attention_norm=norm(prefix + names["attention_norm"]), ffn_norm=norm(prefix + names["ffn_norm"]),
-            heads=parts["query"].bias.size // head_size))
+        layers.append(
+            LayerWeights(
+                **parts,
+                attention_norm=norm(prefix + names["attention_norm"]),
+                ffn_norm=norm(prefix + names["ffn_norm"]),
+                heads=parts["query"].bias.size // head_size,
+            )
+        )
     return ClassifierWeights(
         words=tensors[embeddings + "word_embeddings.weight"],
         positions=tensors[embeddings + "position_embeddings.weight"],
         token_types=tensors.get(embeddings + "token_type_embeddings.weight"),
-        embedding_norm=norm(embeddings + "LayerNorm"), layers=layers, head_size=head_size,
+        embedding_norm=norm(embeddings + "LayerNorm"),
+        layers=layers,
+        head_size=head_size,
         activation=config["hidden_act" if bert else "activation"],
-        dense=linear(names["dense"]), dense_activation=names["dense_activation"], classifier=linear("classifier"))
+        dense=linear(names["dense"]),
+        dense_activation=names["dense_activation"],
+        classifier=linear("classifier"),
+    )

@@ -23,7 +23,9 @@ class GraphWriter:
         if name not in self._initialisers:
             array = np.asarray(value)
             # ascontiguousarray would make a vector of a scalar.
-            self._initialisers[name] = numpy_helper.from_array(np.ascontiguousarray(array) if array.ndim else array, name)
+            self._initialisers[name] = numpy_helper.from_array(
+                np.ascontiguousarray(array) if array.ndim else array, name
+            )
         return name
 
     def packed_int4(self, name: str, values: Any) -> str:
@@ -43,9 +45,15 @@ class GraphWriter:
     def model(self, inputs: list[str], output: str, classes: int) -> onnx.ModelProto:
         """The finished model: int64 ``[batch, sequence]`` inputs, float ``[batch, classes]`` output."""
         graph = helper.make_graph(
-            self._nodes, "edgedistil",
+            self._nodes,
+            "edgedistil",
             [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in inputs],
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", classes])],
-            list(self._initialisers.values()))
-        return helper.make_model(graph, ir_version=IR_VERSION, producer_name="edgedistil", opset_imports=[
-            helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)])
+            list(self._initialisers.values()),
+        )
+        return helper.make_model(
+            graph,
+            ir_version=IR_VERSION,
+            producer_name="edgedistil",
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
+        )

@@ -21,8 +21,15 @@ class LogitDistillation(lightning.LightningModule):
         hidden_weight: weight of the hidden-state loss (0 leaves it out).
     """
 
-    def __init__(self, network: Any, teacher: Any, optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-                 scheduler: Callable[..., Any], temperature: float = 2.0, hidden_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: Any,
+        teacher: Any,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+        scheduler: Callable[..., Any],
+        temperature: float = 2.0,
+        hidden_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         self.network = network
         # In a list, so that Lightning neither moves it to train mode nor writes it into checkpoints.
@@ -40,13 +47,17 @@ class LogitDistillation(lightning.LightningModule):
         loss = soft_target_loss(answer.logits.float(), target.logits.float(), self._temperature)
         self.log("train/soft_target_loss", loss)
         if deep:
-            hidden = hidden_state_loss(torch.stack(answer.hidden_states[1:]).float(),
-                                       torch.stack(target.hidden_states[1:]).float(), batch["attention_mask"])
+            hidden = hidden_state_loss(
+                torch.stack(answer.hidden_states[1:]).float(),
+                torch.stack(target.hidden_states[1:]).float(),
+                batch["attention_mask"],
+            )
             self.log("train/hidden_state_loss", hidden)
             loss = loss + self._hidden_weight * hidden
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {self.global_step}: try a lower "
-                                     "compression.recovery.optimizer.lr")
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.global_step}: try a lower compression.recovery.optimizer.lr"
+            )
         self.log("train/loss", loss, prog_bar=True)
         return loss
 

@@ -26,8 +26,13 @@ class FineTuning(lightning.LightningModule):
         metrics: names as in ``task.metrics``; the first is logged as ``held_out/score``, which chooses the model.
     """
 
-    def __init__(self, network: Any, optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-                 scheduler: Callable[..., Any], metrics: Sequence[str]) -> None:
+    def __init__(
+        self,
+        network: Any,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+        scheduler: Callable[..., Any],
+        metrics: Sequence[str],
+    ) -> None:
         super().__init__()
         self.network = network
         self._optimizer, self._scheduler = optimizer, scheduler
@@ -72,12 +77,14 @@ class FineTuning(lightning.LightningModule):
 def decay_groups(network: Any) -> list[dict[str, Any]]:
     """Two parameter groups: matrices decay as the optimiser says, biases and LayerNorm (all one-dimensional) do not."""
     trainable = [p for p in network.parameters() if p.requires_grad]
-    return [{"params": [p for p in trainable if p.ndim > 1]},
-            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0}]
+    return [
+        {"params": [p for p in trainable if p.ndim > 1]},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 def _collection(names: Sequence[str], classes: int) -> MetricCollection:
-    known = {
+    known: dict[str, Callable[[], Any]] = {
         "accuracy": lambda: MulticlassAccuracy(classes, average="micro"),
         "f1": BinaryF1Score,
         "matthews_correlation": lambda: MulticlassMatthewsCorrCoef(classes),

@@ -18,4 +18,4 @@ def classifier_flops(weights: Any, tokens: int) -> int:
         total += rows * layer.query.weight.size + tokens * (layer.key.weight.size + layer.value.weight.size)
         total += 2 * rows * tokens * inner
         total += rows * (layer.out.weight.size + layer.ffn_in.weight.size + layer.ffn_out.weight.size)
-    return 2 * (total + weights.dense.weight.size + weights.classifier.weight.size)
+    return 2 * int(total + weights.dense.weight.size + weights.classifier.weight.size)

@@ -25,8 +25,9 @@ class Scenario:
 Samples = dict[str, dict[str, list[dict[str, list[float]]]]]
 
 
-def interleave(workers: dict[str, Asked], scenarios: list[Scenario], rounds: int, burst: int, warmup_calls: int,
-               seed: int) -> Samples:
+def interleave(
+    workers: dict[str, Asked], scenarios: list[Scenario], rounds: int, burst: int, warmup_calls: int, seed: int
+) -> Samples:
     """Time every scenario on every worker.
 
     In each round the scenarios come in a new order, and within a scenario the workers do; the one that asks sleeps
@@ -45,7 +46,8 @@ def interleave(workers: dict[str, Asked], scenarios: list[Scenario], rounds: int
         for scenario in chance.sample(scenarios, len(scenarios)):
             for name in chance.sample(sorted(workers), len(workers)):
                 samples[name][scenario.name].append(
-                    workers[name].ask("time", name=scenario.name, start=number * burst, count=burst))
+                    workers[name].ask("time", name=scenario.name, start=number * burst, count=burst)
+                )
     return samples
 
 

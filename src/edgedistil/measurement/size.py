@@ -3,9 +3,15 @@
 from pathlib import Path
 
 # What a process that serves the model opens; everything else in the folder is for people and for PyTorch.
-_SHIPS = {"onnxruntime": {"model.onnx": "model", "tokenizer.json": "tokenizer", "config.json": "config"},
-          "torch": {"model.safetensors": "model", "tokenizer.json": "tokenizer", "config.json": "config",
-                    "structure.json": "config"}}
+_SHIPS = {
+    "onnxruntime": {"model.onnx": "model", "tokenizer.json": "tokenizer", "config.json": "config"},
+    "torch": {
+        "model.safetensors": "model",
+        "tokenizer.json": "tokenizer",
+        "config.json": "config",
+        "structure.json": "config",
+    },
+}
 
 
 def size_by_part(folder: Path, engine: str) -> dict[str, float]:

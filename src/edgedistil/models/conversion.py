@@ -30,12 +30,22 @@ def distilbert_from_bert(bert: BertModel, id2label: dict[int, str]) -> DistilBer
     """
     old = bert.config
     if old.layer_norm_eps != 1e-12:
-        raise UserError(f"layer_norm_eps={old.layer_norm_eps:g}: DistilBERT's is fixed at 1e-12, so this BERT can't become one")
+        raise UserError(
+            f"layer_norm_eps={old.layer_norm_eps:g}: DistilBERT's is fixed at 1e-12, so this BERT can't become one"
+        )
     config = DistilBertConfig(
-        vocab_size=old.vocab_size, max_position_embeddings=old.max_position_embeddings, dim=old.hidden_size,
-        n_layers=old.num_hidden_layers, n_heads=old.num_attention_heads, hidden_dim=old.intermediate_size,
-        activation=old.hidden_act, dropout=old.hidden_dropout_prob, attention_dropout=old.attention_probs_dropout_prob,
-        pad_token_id=old.pad_token_id, id2label=id2label, label2id={v: k for k, v in id2label.items()},
+        vocab_size=old.vocab_size,
+        max_position_embeddings=old.max_position_embeddings,
+        dim=old.hidden_size,
+        n_layers=old.num_hidden_layers,
+        n_heads=old.num_attention_heads,
+        hidden_dim=old.intermediate_size,
+        activation=old.hidden_act,
+        dropout=old.hidden_dropout_prob,
+        attention_dropout=old.attention_probs_dropout_prob,
+        pad_token_id=old.pad_token_id,
+        id2label=id2label,
+        label2id={v: k for k, v in id2label.items()},
     )
     student = DistilBertForSequenceClassification(config)
     missing, unexpected = student.distilbert.load_state_dict(_renamed(bert.state_dict()), strict=False)

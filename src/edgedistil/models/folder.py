@@ -42,6 +42,9 @@ def _card(card: dict[str, Any], uneven: bool) -> str:
     lines = ["---", "library_name: transformers", "tags: [edgedistil]", "---", f"# {card['title']}", ""]
     lines += [f"- {line}" for line in card["lines"]]
     if uneven:
-        lines += ["", "The layers have heads and FFN widths of their own (`structure.json`), so `AutoModel` can't load the "
-                  "weights; `edgedistil.models.shrunken.load_classifier(folder)` does. `model.onnx` runs anywhere."]
+        lines += [
+            "",
+            "The layers have heads and FFN widths of their own (`structure.json`), so `AutoModel` can't load the "
+            "weights; `edgedistil.models.shrunken.load_classifier(folder)` does. `model.onnx` runs anywhere.",
+        ]
     return "\n".join(lines) + "\n"

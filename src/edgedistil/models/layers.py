@@ -45,8 +45,14 @@ def _distilbert(block: Any) -> Layer:
     a, f = block.attention, block.ffn
 
     def replace(**parts: nn.Linear) -> None:
-        places = {"query": (a, "q_lin"), "key": (a, "k_lin"), "value": (a, "v_lin"), "out": (a, "out_lin"),
-                  "ffn_in": (f, "lin1"), "ffn_out": (f, "lin2")}
+        places = {
+            "query": (a, "q_lin"),
+            "key": (a, "k_lin"),
+            "value": (a, "v_lin"),
+            "out": (a, "out_lin"),
+            "ffn_in": (f, "lin1"),
+            "ffn_out": (f, "lin2"),
+        }
         _hang(places, parts)
         a.n_heads = a.q_lin.out_features // a.attention_head_size
 
@@ -57,14 +63,29 @@ def _bert(block: Any) -> Layer:
     a, o = block.attention.self, block.attention.output
 
     def replace(**parts: nn.Linear) -> None:
-        places = {"query": (a, "query"), "key": (a, "key"), "value": (a, "value"), "out": (o, "dense"),
-                  "ffn_in": (block.intermediate, "dense"), "ffn_out": (block.output, "dense")}
+        places = {
+            "query": (a, "query"),
+            "key": (a, "key"),
+            "value": (a, "value"),
+            "out": (o, "dense"),
+            "ffn_in": (block.intermediate, "dense"),
+            "ffn_out": (block.output, "dense"),
+        }
         _hang(places, parts)
         a.num_attention_heads = a.query.out_features // a.attention_head_size
         a.all_head_size = a.query.out_features
 
-    return Layer(a, a.query, a.key, a.value, o.dense, block.intermediate.dense, block.output.dense,
-                 a.attention_head_size, replace)
+    return Layer(
+        a,
+        a.query,
+        a.key,
+        a.value,
+        o.dense,
+        block.intermediate.dense,
+        block.output.dense,
+        a.attention_head_size,
+        replace,
+    )
 
 
 def _hang(places: dict[str, tuple[Any, str]], parts: dict[str, nn.Linear]) -> None:

@@ -25,8 +25,12 @@ def load_for_training(location: str, identity: dict[str, Any], label_names: list
             bert = BertModel.from_pretrained(location, add_pooling_layer=False, **where)
             return distilbert_from_bert(bert, id2label)
         return AutoModelForSequenceClassification.from_pretrained(
-            location, id2label=id2label, label2id={v: k for k, v in id2label.items()}, ignore_mismatched_sizes=True,
-            **where)
+            location,
+            id2label=id2label,
+            label2id={v: k for k, v in id2label.items()},
+            ignore_mismatched_sizes=True,
+            **where,
+        )
 
 
 def save_tokenizer(location: str, identity: dict[str, Any], folder: Path) -> None:
@@ -55,8 +59,10 @@ class hub_errors:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, OSError):
             first = str(error).strip().splitlines()[0]
-            raise UserError(f"the model {self._location!r} can't be loaded ({first}). Without a hub: model=distil_minilm, "
-                            "or model.origin=folder model.location=FOLDER") from error
+            raise UserError(
+                f"the model {self._location!r} can't be loaded ({first}). Without a hub: model=distil_minilm, "
+                "or model.origin=folder model.location=FOLDER"
+            ) from error
 
 
 def _hub_arguments(identity: dict[str, Any]) -> dict[str, Any]:

@@ -55,8 +55,10 @@ def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
         raise UserError(f"model.location={model['location']!r}: the only packaged model is {folder.name!r}")
     weights = folder / "model.safetensors"
     if not weights.is_file():
-        raise UserError(f"the embedded model is not at {folder}; get it with: make embedded-model "
-                        "(or: python -m edgedistil embedded-model)")
+        raise UserError(
+            f"the embedded model is not at {folder}; get it with: make embedded-model "
+            "(or: python -m edgedistil embedded-model)"
+        )
     if digests.digest(weights) != embedded.WEIGHTS_SHA256:
         raise UserError(f"{weights} is damaged; delete {folder} and run: make embedded-model")
     identity = {"origin": "package", "sha256": embedded.WEIGHTS_SHA256, "convert_to": model["convert_to"]}
@@ -86,11 +88,15 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
 def _check_files(path: Path) -> None:
     missing = [n for n in _WANTED if not (path / n).is_file()]
     if "model.safetensors" in missing and list(path.glob("*.bin")):
-        raise UserError(f"{path} has pickled weights ({next(path.glob('*.bin')).name}), which are never loaded: save the "
-                        "model again with model.save_pretrained(folder), which writes model.safetensors")
+        raise UserError(
+            f"{path} has pickled weights ({next(path.glob('*.bin')).name}), which are never loaded: save the "
+            "model again with model.save_pretrained(folder), which writes model.safetensors"
+        )
     if missing:
-        raise UserError(f"{path} is no complete model folder: {', '.join(missing)} missing (save model and tokenizer "
-                        "there with save_pretrained)")
+        raise UserError(
+            f"{path} is no complete model folder: {', '.join(missing)} missing (save model and tokenizer "
+            "there with save_pretrained)"
+        )
 
 
 def _bare_onnx(path: Path, model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -99,8 +105,11 @@ def _bare_onnx(path: Path, model: dict[str, Any], digests: DigestCache) -> Origi
     folder = Path(model["tokenizer"]).expanduser().absolute() if model["tokenizer"] else path.parent
     if not (folder / "tokenizer.json").is_file():
         raise UserError(f"{folder} has no tokenizer.json for {path.name}; say where it is: model.tokenizer=FOLDER")
-    identity: dict[str, Any] = {"origin": "onnx", "model": digests.digest(path),
-                                "tokenizer": digests.digest(folder / "tokenizer.json")}
+    identity: dict[str, Any] = {
+        "origin": "onnx",
+        "model": digests.digest(path),
+        "tokenizer": digests.digest(folder / "tokenizer.json"),
+    }
     if (folder / "config.json").is_file():
         identity["config"] = digests.digest(folder / "config.json")
     return Origin(identity, str(path), fine_tuned=True, bare_onnx=True, tokenizer=str(folder))

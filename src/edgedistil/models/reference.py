@@ -34,9 +34,15 @@ def write_reference(model: Any, folder: Path, ids: list[list[int]], types: list[
     padded = np.zeros((2, len(chosen), longest), np.int64)
     for row, (i, t) in enumerate(zip(some_ids, some_types, strict=True)):
         padded[0, row, : len(i)], padded[1, row, : len(t)] = i, t
-    save_file({"input_ids": padded[0], "token_type_ids": padded[1],
-               "lengths": np.array([len(i) for i in some_ids], np.int64),
-               "logits": predict(model, some_ids, some_types)}, folder / REFERENCE_FILE)
+    save_file(
+        {
+            "input_ids": padded[0],
+            "token_type_ids": padded[1],
+            "lengths": np.array([len(i) for i in some_ids], np.int64),
+            "logits": predict(model, some_ids, some_types),
+        },
+        folder / REFERENCE_FILE,
+    )
 
 
 def read_reference(folder: Path) -> tuple[list[list[int]], list[list[int]], NDArray[np.float32]]:

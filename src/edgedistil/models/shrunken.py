@@ -50,8 +50,10 @@ def load_classifier(folder: Path) -> Any:
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        raise UserError(f"{folder}: weights and {STRUCTURE_FILE if structure_file.is_file() else 'config.json'} disagree: "
-                        f"{str(error).splitlines()[1].strip()}") from error
+        raise UserError(
+            f"{folder}: weights and {STRUCTURE_FILE if structure_file.is_file() else 'config.json'} disagree: "
+            f"{str(error).splitlines()[1].strip()}"
+        ) from error
     missing = [n for n in missing if not n.endswith("position_ids")]
     unexpected = [n for n in unexpected if not n.endswith("position_ids")]
     if missing or unexpected:
@@ -66,6 +68,11 @@ def _shrink(model: Any, structure: dict[str, Any], folder: Path) -> None:
         raise UserError(f"{folder}/{STRUCTURE_FILE} lists {len(wanted)} layers, config.json says {len(layers)}")
     for layer, want in zip(layers, wanted, strict=True):
         inner, width = want["heads"] * layer.head_size, layer.query.in_features
-        layer.replace(query=nn.Linear(width, inner), key=nn.Linear(width, inner), value=nn.Linear(width, inner),
-                      out=nn.Linear(inner, width), ffn_in=nn.Linear(width, want["ffn"]),
-                      ffn_out=nn.Linear(want["ffn"], width))
+        layer.replace(
+            query=nn.Linear(width, inner),
+            key=nn.Linear(width, inner),
+            value=nn.Linear(width, inner),
+            out=nn.Linear(inner, width),
+            ffn_in=nn.Linear(width, want["ffn"]),
+            ffn_out=nn.Linear(want["ffn"], width),
+        )

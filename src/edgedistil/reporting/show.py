@@ -1,5 +1,59 @@
-"""What a run prints at its end: a table for people, one line of JSON for scripts."""
+"""What a run prints at its end: a table for people, then one line of JSON for scripts, always the last."""
+
 import json
-def show(cells, folder):
-    for c in cells: print(c)
-    print(json.dumps({"cells": len(cells)}))
+from pathlib import Path
+from typing import Any
+
+from ..store.files import read_json
+from ..store.store import Store
+
+
+def show(outcomes: list[dict[str, Any]], folder: Path, store: Store, references: list[str]) -> None:
+    """Print the outcomes; a bench run also leaves its report's files in ``folder``."""
+    counts = {s: sum(o["status"] == s for o in outcomes) for s in ("done", "failed", "skipped", "planned")}
+    summary: dict[str, Any] = {k: v for k, v in counts.items() if v}
+    summary |= {"cells": len(outcomes), "cached": sum(bool(o.get("cached")) for o in outcomes), "folder": str(folder)}
+    stage = outcomes[0]["stage"]
+    if counts["planned"]:
+        _plan(outcomes, summary)
+    elif stage == "bench":
+        from .report import report
+
+        print(report(outcomes, store, folder, references))
+        summary["results"] = str(folder / "results.csv")
+    else:
+        for outcome in outcomes:
+            _step(outcome)
+    if len(outcomes) == 1:
+        summary |= {k: outcomes[0][k] for k in ("status", "why", "step", "fingerprint", "folder") if k in outcomes[0]}
+        if outcomes[0]["status"] == "done" and stage != "bench":
+            summary["facts"] = _artifact(outcomes[0])["facts"]
+    print(json.dumps(summary, sort_keys=True))
+
+
+def _plan(outcomes: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    """Cells, then the steps that would run, each once however many cells need it."""
+    missing: dict[str, dict[str, Any]] = {}
+    for outcome in outcomes:
+        state = "read from the store" if outcome.get("cached") else outcome.get("why") or "to compute"
+        print(f"{outcome['status']:8} {outcome['label']}: {state}")
+        missing |= {s["fingerprint"]: s for s in outcome.get("steps", []) if not s["cached"]}
+    for step in missing.values():
+        print(f"  would run {step['step']:8} {step['label']}")
+    summary["steps_to_compute"] = len(missing)
+
+
+def _step(outcome: dict[str, Any]) -> None:
+    if outcome["status"] != "done":
+        print(f"{outcome['status']}: {outcome.get('label', '')}: {outcome.get('why', '')}")
+        return
+    facts = _artifact(outcome)["facts"]
+    print(f"{outcome['label']}{' (from the store)' if outcome['cached'] else ''}")
+    for key, value in facts.items():
+        print(f"  {key}: {json.dumps(value)}")
+    print(f"  folder: {outcome['folder']}")
+
+
+def _artifact(outcome: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = read_json(Path(outcome["folder"]) / "artifact.json")
+    return facts

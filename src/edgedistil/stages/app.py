@@ -3,12 +3,14 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ..config.schemas import register
 from ..errors import UserError
+from ..store.store import Store
 from . import sweep
 
 # The outcome of a single run, told by the job that ran in this process.
@@ -37,19 +39,23 @@ def launch(main: Callable[[], Any]) -> None:
 
     register()
     if not os.environ.get("HYDRA_FULL_ERROR"):
-        internals.run_and_report = _one_line(internals.run_and_report)
+        internals.run_and_report = _one_line(internals.run_and_report)  # type: ignore[assignment]
     main()
     if _wrong:
         _stop(_wrong[0])
-    if sweep.started or _single:
-        from ..reporting.show import show
+    folder = sweep.started.get("folder") or (Path(_single[0]["output_dir"]) if _single else None)
+    if folder is None:
+        # One of Hydra's own flags (--cfg, --info, ...): it has answered.
+        return
+    cells = sweep.outcomes(folder)
+    if not cells:
+        _stop(UserError(f"no cell of the sweep left an outcome in {folder}"))
+    from ..reporting.show import show
 
-        folder = sweep.started.get("folder")
-        cells = sweep.outcomes(folder) if folder else _single
-        show(cells, folder)
-        failed = [c for c in cells if c["status"] == "failed"]
-        if failed:
-            sys.exit(2 if all(c.get("kind") == "user" for c in failed) else 1)
+    show(cells, folder, Store(Path(cells[0]["store"])), cells[0]["references"])
+    failed = [c for c in cells if c["status"] == "failed"]
+    if failed:
+        sys.exit(2 if all(c.get("kind") == "user" for c in failed) else 1)
 
 
 def _one_line(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -115,5 +121,3 @@ def explain(error: BaseException) -> str:
 def _says_something(line: str) -> bool:
     noise = ("full_key:", "object_type=", "Set the environment variable", "Config search path", "provider=")
     return bool(line.strip()) and not any(n in line for n in noise)
-
-

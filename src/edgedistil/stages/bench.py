@@ -33,8 +33,10 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
     with Worker(options["engine"]["engine"], threads=1) as worker:
         worker.load(folder, options["task"]["max_length"], examples.texts[0], options["quantization"])
         logits = worker.ask("predict", texts=[list(t) for t in examples.texts])["logits"]
-    save_file({"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)},
-              Path(request["output"]) / "predictions.safetensors")
+    save_file(
+        {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)},
+        Path(request["output"]) / "predictions.safetensors",
+    )
     return {"n": len(examples)}
 
 
@@ -51,20 +53,40 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     engine = options["device"]["engine"]
     reasons = reasons_against(samples, load_before, options["host"]["cores"])
     record = {
-        "schema_version": RECORD_SCHEMA, "status": "done", "fingerprint": request["fingerprint"], "names": options["names"],
-        "compression": options["compression"], "device": options["device"], "quality": _quality(request),
+        "schema_version": RECORD_SCHEMA,
+        "status": "done",
+        "fingerprint": request["fingerprint"],
+        "names": options["names"],
+        "compression": options["compression"],
+        "device": options["device"],
+        "quality": _quality(request),
         "latency": {name: latency_figures(rounds) for name, rounds in samples["candidate"].items()},
-        "baselines": {b: {name: latency_figures(r) for name, r in samples[b].items()} for b in samples if b != "candidate"},
-        "speedup": {b: {name: speedup(samples["candidate"][name], rounds) for name, rounds in samples[b].items()}
-                    for b in samples if b != "candidate"},
-        "throughput": batches, "cold_start": cold, "memory": workers["candidate"],
+        "baselines": {
+            b: {name: latency_figures(r) for name, r in samples[b].items()} for b in samples if b != "candidate"
+        },
+        "speedup": {
+            b: {name: speedup(samples["candidate"][name], rounds) for name, rounds in samples[b].items()}
+            for b in samples
+            if b != "candidate"
+        },
+        "throughput": batches,
+        "cold_start": cold,
+        "memory": workers["candidate"],
         "baseline_memory": {b: m for b, m in workers.items() if b != "candidate"},
-        "size": size_by_part(candidate, engine), "model": _model_facts(request),
+        "size": size_by_part(candidate, engine),
+        "model": _model_facts(request),
         "token_lengths": {"mean": round(float(np.mean([len(i) for i in ids])), 2), "max": max(map(len, ids))},
-        "environment": {**options["host"], "engine": options["engine"], "torch": options["torch"],
-                        "load_average_before": load_before, "load_average_after": host.load_average(),
-                        "seconds": round(time.monotonic() - started, 2)},
-        "measurement": options["measurement"], "valid": not reasons, "invalid_because": reasons,
+        "environment": {
+            **options["host"],
+            "engine": options["engine"],
+            "torch": options["torch"],
+            "load_average_before": load_before,
+            "load_average_after": host.load_average(),
+            "seconds": round(time.monotonic() - started, 2),
+        },
+        "measurement": options["measurement"],
+        "valid": not reasons,
+        "invalid_because": reasons,
     }
     write_json(Path(request["output"]) / "record.json", record)
     write_json(Path(request["output"]) / "samples.json", samples)
@@ -77,8 +99,13 @@ def _validation(request: dict[str, Any], folder: Path) -> Examples:
     if (folder / "config.json").is_file():
         id2label = read_json(folder / "config.json").get("id2label") or {}
         names = [id2label[key] for key in sorted(id2label, key=int)] or None
-    return load(options["task"] | {"limit_train": None}, Source(options["data"], request["runtime"]["files"]), "validation",
-                names, options["seed"])
+    return load(
+        options["task"] | {"limit_train": None},
+        Source(options["data"], request["runtime"]["files"]),
+        "validation",
+        names,
+        options["seed"],
+    )
 
 
 def _cold_starts(options: dict[str, Any], folder: Path, examples: Examples) -> dict[str, Any]:
@@ -86,15 +113,21 @@ def _cold_starts(options: dict[str, Any], folder: Path, examples: Examples) -> d
     runs = []
     for _ in range(options["measurement"]["cold_starts"] + 1):
         with Worker(options["device"]["engine"], options["device"]["threads"]) as worker:
-            runs.append(worker.load(folder, options["task"]["max_length"], examples.texts[0], _method(options))["cold_start_ms"])
+            runs.append(
+                worker.load(folder, options["task"]["max_length"], examples.texts[0], _method(options))["cold_start_ms"]
+            )
     counted = runs[1:]
-    return {"page_cache": "warm", "n": len(counted),
-            "cold_start_ms_p50": {phase: round(median([r[phase] for r in counted]), 3) for phase in counted[0]},
-            "cold_start_ms_all": [r["total"] for r in counted]}
+    return {
+        "page_cache": "warm",
+        "n": len(counted),
+        "cold_start_ms_p50": {phase: round(median([r[phase] for r in counted]), 3) for phase in counted[0]},
+        "cold_start_ms_all": [r["total"] for r in counted],
+    }
 
 
-def _times(request: dict[str, Any], candidate: Path, examples: Examples,
-           ids: list[list[int]]) -> tuple[Samples, dict[str, Any], dict[str, Any]]:
+def _times(
+    request: dict[str, Any], candidate: Path, examples: Examples, ids: list[list[int]]
+) -> tuple[Samples, dict[str, Any], dict[str, Any]]:
     """Interleaved times of candidate and baselines, their memory, and the candidate's throughput in batches."""
     options = request["options"]
     mode, device = options["measurement"], options["device"]
@@ -104,11 +137,24 @@ def _times(request: dict[str, Any], candidate: Path, examples: Examples,
     if "torch_fp32" in options["baselines"]:
         places["torch_fp32"] = ("torch", Path(request["inputs"]["torch_parent"]), "none")
     with ExitStack() as stack:
-        workers: dict[str, Any] = {n: stack.enter_context(Worker(e, device["threads"])) for n, (e, _, _) in places.items()}
-        loaded = {n: workers[n].load(f, options["task"]["max_length"], examples.texts[0], q) for n, (_, f, q) in places.items()}
-        samples = interleave(workers, scenarios(ids, mode["lengths"], options["seed"]), mode["rounds"], mode["burst"],
-                             mode["warmup_calls"], options["seed"])
-        memory = {n: {"after_load": loaded[n]["memory"], "batch_1": workers[n].ask("memory")["memory"]} for n in workers}
+        workers: dict[str, Any] = {
+            n: stack.enter_context(Worker(e, device["threads"])) for n, (e, _, _) in places.items()
+        }
+        loaded = {
+            n: workers[n].load(f, options["task"]["max_length"], examples.texts[0], q)
+            for n, (_, f, q) in places.items()
+        }
+        samples = interleave(
+            workers,
+            scenarios(ids, mode["lengths"], options["seed"]),
+            mode["rounds"],
+            mode["burst"],
+            mode["warmup_calls"],
+            options["seed"],
+        )
+        memory = {
+            n: {"after_load": loaded[n]["memory"], "batch_1": workers[n].ask("memory")["memory"]} for n in workers
+        }
         batches = _throughput(workers["candidate"], ids, mode)
         memory["candidate"]["batches"] = workers["candidate"].ask("memory")["memory"]
     return samples, memory, batches
@@ -129,7 +175,9 @@ def scenarios(ids: list[list[int]], lengths: list[int], seed: int) -> list[Scena
         inner = length - 2
         copies = -(-inner * 8 // max(1, len(stream))) + 1
         supply = stream * copies
-        made.append(Scenario(f"tokens_{length}", [[[first, *supply[i * inner : (i + 1) * inner], last]] for i in range(8)]))
+        made.append(
+            Scenario(f"tokens_{length}", [[[first, *supply[i * inner : (i + 1) * inner], last]] for i in range(8)])
+        )
     return made
 
 
@@ -144,8 +192,11 @@ def _throughput(worker: Worker, ids: list[list[int]], mode: dict[str, Any]) -> d
         worker.ask("prepare", name=f"batch_{size}", batches=batches)
         worker.ask("time", name=f"batch_{size}", start=0, count=1)
         wall = worker.ask("time", name=f"batch_{size}", start=0, count=rounds)["wall_ms"]
-        found[f"batch_{size}"] = {"sentences_per_s": round(1000 * size * rounds / sum(wall), 2), "n": rounds,
-                                  "latency_ms_p50": round(median(wall), 4)}
+        found[f"batch_{size}"] = {
+            "sentences_per_s": round(1000 * size * rounds / sum(wall), 2),
+            "n": rounds,
+            "latency_ms_p50": round(median(wall), 4),
+        }
     return found
 
 

@@ -35,13 +35,19 @@ class Cell:
 class Planner:
     """Builds the steps of a cell out of one validated config."""
 
-    def __init__(self, cfg: dict[str, Any], store: Store, stage: str, choices: dict[str, str], sweep: str | None,
-                 progress: bool) -> None:
+    def __init__(
+        self, cfg: dict[str, Any], store: Store, stage: str, choices: dict[str, str], sweep: str | None, progress: bool
+    ) -> None:
         self.cfg, self.store, self.stage = cfg, store, stage
         self.compression = canonical_compression(cfg["compression"]) if "compression" in cfg else None
         self.origin = origins.locate(cfg["model"], store.digests)
         self.data = locate_data(cfg["task"], store.digests, needs_train=self._needs_train())
-        self.common = {"threads": cfg["store"]["threads"], "progress": progress, "sweep": sweep, "logger": cfg["logger"]}
+        self.common = {
+            "threads": cfg["store"]["threads"],
+            "progress": progress,
+            "sweep": sweep,
+            "logger": cfg["logger"],
+        }
         self.choices = choices
 
     def cell(self) -> Cell:
@@ -68,7 +74,7 @@ class Planner:
 
     def _model_name(self) -> str:
         if self.cfg["model"]["origin"] == "folder":
-            return self.cfg["model"]["location"].rstrip("/").rsplit("/", 1)[-1]
+            return str(self.cfg["model"]["location"]).rstrip("/").rsplit("/", 1)[-1]
         return self.choices.get("model") or self.cfg["model"]["location"].rsplit("/", 1)[-1]
 
     def _impossible(self) -> str | None:
@@ -89,30 +95,49 @@ class Planner:
         if not self.data.files:
             return self.data
         wanted = [s for s in splits if s in self.data.files]
-        return Source({"files": {s: self.data.identity["files"][s] for s in wanted}},
-                      {s: self.data.files[s] for s in wanted})
+        return Source(
+            {"files": {s: self.data.identity["files"][s] for s in wanted}}, {s: self.data.files[s] for s in wanted}
+        )
 
     def _trained(self, names: dict[str, str]) -> Step:
         label = f"{names['model']} on {names['task']}"
         if self.origin.fine_tuned and self.stage != "train":
             data = self._data("validation")
-            return Step("adopt", label, {"model": self.origin.identity, "task": self._task("limit_validation"),
-                                         "data": data.identity, "seed": self.cfg["seed"]},
-                        runtime={**self.common, "location": self.origin.location, "files": data.files})
+            return Step(
+                "adopt",
+                label,
+                {
+                    "model": self.origin.identity,
+                    "task": self._task("limit_validation"),
+                    "data": data.identity,
+                    "seed": self.cfg["seed"],
+                },
+                runtime={**self.common, "location": self.origin.location, "files": data.files},
+            )
         data = self._data("train", "validation")
         trainer = resolve_trainer(self.cfg["trainer"])
         options = {
-            "model": self.origin.identity, "task": self._task("held_out", "limit_train", "limit_validation"),
-            "data": data.identity, "trainer": {k: v for k, v in trainer.items() if k not in _SHOWN_ONLY},
+            "model": self.origin.identity,
+            "task": self._task("held_out", "limit_train", "limit_validation"),
+            "data": data.identity,
+            "trainer": {k: v for k, v in trainer.items() if k not in _SHOWN_ONLY},
             **{k: self.cfg[k] for k in ("objective", "optimizer", "scheduler", "callbacks", "loader", "seed")},
         }
         shown = {k: v for k, v in trainer.items() if k in _SHOWN_ONLY and k != "enable_progress_bar"}
-        return Step("train", label, options, runtime={**self.common, "location": self.origin.location,
-                                                      "files": data.files, "trainer": shown})
+        return Step(
+            "train",
+            label,
+            options,
+            runtime={**self.common, "location": self.origin.location, "files": data.files, "trainer": shown},
+        )
 
     def _adopted_onnx(self) -> Step:
-        return Step("adopt_onnx", self._model_name(), {"model": self.origin.identity, "labels": self.cfg["task"]["labels"]},
-                    runtime={**self.common, "location": self.origin.location, "tokenizer": self.origin.tokenizer})
+        return Step(
+            "adopt_onnx",
+            self._model_name(),
+            {"model": self.origin.identity, "labels": self.cfg["task"]["labels"]},
+            runtime={**self.common, "location": self.origin.location, "tokenizer": self.origin.tokenizer},
+        )
 
     def _compressed(self, trained: Step, names: dict[str, str]) -> dict[str, Step]:
         assert self.compression is not None
@@ -123,63 +148,93 @@ class Planner:
         calibration = {"task": self._task("held_out", "limit_train"), "data": data.identity, "seed": self.cfg["seed"]}
         runtime = {**self.common, "files": data.files}
         if pruning["method"] == "magnitude":
-            model = steps["pruned"] = Step("prune", label + _pruning_label(pruning), {"pruning": pruning},
-                                           {"model": model}, runtime)
+            model = steps["pruned"] = Step(
+                "prune", label + _pruning_label(pruning), {"pruning": pruning}, {"model": model}, runtime
+            )
         elif pruning["method"] == "structured":
-            model = steps["pruned"] = Step("prune", label + _pruning_label(pruning), {"pruning": pruning, **calibration},
-                                           {"model": model}, runtime)
+            model = steps["pruned"] = Step(
+                "prune", label + _pruning_label(pruning), {"pruning": pruning, **calibration}, {"model": model}, runtime
+            )
         if recovery["method"] != "none":
-            trainer = resolve_trainer({"accelerator": "auto", "precision": self.cfg["trainer"].get("precision", "auto"),
-                                       "gradient_clip_val": 1.0})
+            trainer = resolve_trainer(
+                {
+                    "accelerator": "auto",
+                    "precision": self.cfg["trainer"].get("precision", "auto"),
+                    "gradient_clip_val": 1.0,
+                }
+            )
             model = steps["recovered"] = Step(
-                "recover", f"{label}{_pruning_label(pruning)} + {recovery['steps']} steps",
-                {"recovery": recovery, "scheduler": self.cfg["scheduler"] | {"warmup_fraction": recovery["warmup_fraction"]},
-                 "trainer": trainer, **calibration},
-                {"model": model, "teacher": trained}, runtime)
+                "recover",
+                f"{label}{_pruning_label(pruning)} + {recovery['steps']} steps",
+                {
+                    "recovery": recovery,
+                    "scheduler": self.cfg["scheduler"] | {"warmup_fraction": recovery["warmup_fraction"]},
+                    "trainer": trainer,
+                    **calibration,
+                },
+                {"model": model, "teacher": trained},
+                runtime,
+            )
         steps["compressed"] = model
         if not self._load_time():
-            pair = self._is_pair()
-            steps["parent"] = self._export(trained, {"method": "none"}, pair, label + "dense · FP32")
-            steps["exported"] = self._export(model, self.compression["quantization"], pair, label + names["compression"])
+            steps["parent"] = self._export(trained, {"method": "none"}, label + "dense · FP32")
+            steps["exported"] = self._export(
+                model, self.compression["quantization"], label + names["compression"]
+            )
         return steps
 
-    def _export(self, model: Step, quantization: dict[str, Any], pair: bool, label: str) -> Step:
+    def _export(self, model: Step, quantization: dict[str, Any], label: str) -> Step:
         if quantization["method"] == "int8_dynamic":
             quantization = {**quantization, "reduce_range": host.saturates_int8()}
-        return Step("export", label, {"quantization": quantization, "token_types": pair}, {"model": model}, self.common)
-
-    def _is_pair(self) -> bool:
-        columns = self.cfg["task"]["text_columns"]
-        return bool(columns) and len(columns) == 2
+        return Step("export", label, {"quantization": quantization}, {"model": model}, self.common)
 
     def _measured(self, steps: dict[str, Step], names: dict[str, str]) -> dict[str, Step]:
-        device, task = self.cfg["device"], self.cfg["task"]
+        device = self.cfg["device"]
         here = {"host": host.hostname(), **host.cpu_facts()}
         engine = {"engine": device["engine"], "versions": host.versions("onnxruntime", "tokenizers", "numpy")}
         torch = {"engine": "torch", "versions": host.versions("torch", "transformers", "bitsandbytes")}
         method = self.compression["quantization"]["method"] if self.compression else "none"
-        candidate = steps["exported"] if "exported" in steps and device["engine"] == "onnxruntime" else \
-            steps.get("compressed", steps["model"])
+        candidate = (
+            steps["exported"]
+            if "exported" in steps and device["engine"] == "onnxruntime"
+            else steps.get("compressed", steps["model"])
+        )
         data = self._data("validation")
         runtime = {**self.common, "threads": None, "files": data.files}
 
         def predictions(model: Step, how: dict[str, Any], quantization: str) -> Step:
-            options = {"task": self._task("limit_validation"), "data": data.identity, "seed": self.cfg["seed"],
-                       "isa": here["isa"], "engine": how, "quantization": quantization}
+            options = {
+                "task": self._task("limit_validation"),
+                "data": data.identity,
+                "seed": self.cfg["seed"],
+                "isa": here["isa"],
+                "engine": how,
+                "quantization": quantization,
+            }
             return Step("predict", f"answers of {model.label}", options, {"model": model}, runtime)
 
         used = torch if device["engine"] == "torch" else engine
-        inputs = {"candidate": candidate, "predictions": predictions(candidate, used, method if used is torch else "file")}
+        inputs = {
+            "candidate": candidate,
+            "predictions": predictions(candidate, used, method if used is torch else "file"),
+        }
         if "parent" in steps:
             inputs |= {"parent": steps["parent"], "parent_predictions": predictions(steps["parent"], engine, "file")}
         baselines = [] if self.origin.bare_onnx else device["baselines"]
         if "torch_fp32" in baselines:
             inputs["torch_parent"] = steps["model"]
         options = {
-            "names": names, "compression": self.compression, "device": device, "baselines": baselines,
-            "measurement": self.cfg["measurement"], "host": here, "engine": used,
+            "names": names,
+            "compression": self.compression,
+            "device": device,
+            "baselines": baselines,
+            "measurement": self.cfg["measurement"],
+            "host": here,
+            "engine": used,
             "torch": torch if "torch_fp32" in baselines else None,
-            "task": self._task("limit_validation"), "data": data.identity, "seed": self.cfg["seed"],
+            "task": self._task("limit_validation"),
+            "data": data.identity,
+            "seed": self.cfg["seed"],
         }
         label = f"{' · '.join(names.values())} ({QUANTIZATION_LABELS[method]} through {device['engine']})"
         record = Step("bench", label, options, inputs, runtime, exclusive=f"{device['kind']}-{here['host']}")

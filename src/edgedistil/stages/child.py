@@ -47,7 +47,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leave_error(work: Path, kind: str, message: str) -> None:
-    write_json(work / "error.json", {"kind": kind, "message": " ".join(message.split()), "traceback": traceback.format_exc()})
+    write_json(
+        work / "error.json", {"kind": kind, "message": " ".join(message.split()), "traceback": traceback.format_exc()}
+    )
 
 
 def _die_with_parent() -> None:

@@ -8,8 +8,15 @@ from ..store.files import link_or_copy
 from ..tasks.source import Source
 
 log = logging.getLogger("edgedistil")
-MODEL_FILES = ("config.json", "model.safetensors", "structure.json", "tokenizer.json", "tokenizer_config.json",
-               "special_tokens_map.json", "reference.safetensors")
+MODEL_FILES = (
+    "config.json",
+    "model.safetensors",
+    "structure.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "reference.safetensors",
+)
 
 
 def export(request: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +32,7 @@ def export(request: dict[str, Any]) -> dict[str, Any]:
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     quantization = options["quantization"]
     weights = read_classifier(source)
-    model = classifier_graph(weights, precision_of(quantization), options["token_types"])
+    model = classifier_graph(weights, precision_of(quantization), token_types=_uses_types(source))
     faults = lint(model, quantised=quantization["method"] != "none")
     if faults:
         raise RuntimeError("the ONNX graph is not clean: " + "; ".join(faults))
@@ -39,8 +46,12 @@ def export(request: dict[str, Any]) -> dict[str, Any]:
     if shut:
         raise RuntimeError(f"parity gate: {shut}")
     _write_card(output, request["label"], figures)
-    return {"parity": figures, "onnx_bytes_by_part": bytes_by_part(model), "structure": _structure(weights),
-            **_counts(weights)}
+    return {
+        "parity": figures,
+        "onnx_bytes_by_part": bytes_by_part(model),
+        "structure": _structure(weights),
+        **_counts(weights),
+    }
 
 
 def prune(request: dict[str, Any]) -> dict[str, Any]:
@@ -65,8 +76,13 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
     ids, types, dense = read_reference(source)
     write_reference(network, output, ids, types, seed=0)
     changed = float((predict(network, ids, types).argmax(-1) != dense.argmax(-1)).mean())
-    return {**facts, "parameters": count_parameters(network), "parameters_before": before,
-            "structure": structure_of(network), "reference_answers_changed": changed}
+    return {
+        **facts,
+        "parameters": count_parameters(network),
+        "parameters_before": before,
+        "structure": structure_of(network),
+        "reference_answers_changed": changed,
+    }
 
 
 def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +125,9 @@ def recover(request: dict[str, Any]) -> dict[str, Any]:
     _quiet()
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     recovery, task = options["recovery"], options["task"]
-    check_nodes(recovery["objective"], "compression.recovery.objective", ("network", "teacher", "optimizer", "scheduler"))
+    check_nodes(
+        recovery["objective"], "compression.recovery.objective", ("network", "teacher", "optimizer", "scheduler")
+    )
     check_nodes(recovery["optimizer"], "compression.recovery.optimizer", ("params",))
     lightning.seed_everything(options["seed"], verbose=False)
     network = load_classifier(source).train()
@@ -117,16 +135,46 @@ def recover(request: dict[str, Any]) -> dict[str, Any]:
     # At most what the steps can see, so that a short recovery does not tokenise a large corpus.
     examples = _training_part(request, recovery["steps"] * recovery["batch_size"])
     tokenizer = load_tokenizer(source, task["max_length"])
-    data = TextDataModule(tokenizer, examples, examples.take([]), network.config.pad_token_id or 0, recovery["batch_size"],
-                          True, options["seed"])
-    module = build(recovery["objective"], network=network, teacher=teacher, optimizer=build(recovery["optimizer"]),
-                   scheduler=build(options["scheduler"]))
-    trainer = fit(module, data, {
-        "trainer": {**options["trainer"], "max_steps": recovery["steps"], "max_epochs": -1, "limit_val_batches": 0,
-                    "enable_checkpointing": True, "enable_model_summary": False, "log_every_n_steps": 10},
-        "callbacks": {"checkpoint": {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "save_last": True,
-                                     "every_n_train_steps": 200}},
-    }, request, keep_best=False)
+    data = TextDataModule(
+        tokenizer,
+        examples,
+        examples.take([]),
+        network.config.pad_token_id or 0,
+        recovery["batch_size"],
+        True,
+        options["seed"],
+    )
+    module = build(
+        recovery["objective"],
+        network=network,
+        teacher=teacher,
+        optimizer=build(recovery["optimizer"]),
+        scheduler=build(options["scheduler"]),
+    )
+    trainer = fit(
+        module,
+        data,
+        {
+            "trainer": {
+                **options["trainer"],
+                "max_steps": recovery["steps"],
+                "max_epochs": -1,
+                "limit_val_batches": 0,
+                "enable_checkpointing": True,
+                "enable_model_summary": False,
+                "log_every_n_steps": 10,
+            },
+            "callbacks": {
+                "checkpoint": {
+                    "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+                    "save_last": True,
+                    "every_n_train_steps": 200,
+                }
+            },
+        },
+        request,
+        keep_best=False,
+    )
     network = module.network.float().eval()
     save_model(network, output, {"title": request["label"], "lines": [f"recovery steps: {trainer.global_step}"]})
     _take_tokenizer(source, output)
@@ -169,11 +217,24 @@ def _counts(weights: Any) -> dict[str, Any]:
 
     from ..measurement.flops import classifier_flops
 
-    matrices = [getattr(layer, part).weight for layer in weights.layers
-                for part in ("query", "key", "value", "out", "ffn_in", "ffn_out")]
+    matrices = [
+        getattr(layer, part).weight
+        for layer in weights.layers
+        for part in ("query", "key", "value", "out", "ffn_in", "ffn_out")
+    ]
     zeros = sum(int(np.count_nonzero(m == 0)) for m in matrices)
-    return {"parameters": weights.parameters, "encoder_sparsity": round(zeros / sum(m.size for m in matrices), 6),
-            "gflops_by_tokens": {str(n): round(classifier_flops(weights, n) / 1e9, 6) for n in (16, 32, 64, 128)}}
+    return {
+        "parameters": weights.parameters,
+        "encoder_sparsity": round(zeros / sum(m.size for m in matrices), 6),
+        "gflops_by_tokens": {str(n): round(classifier_flops(weights, n) / 1e9, 6) for n in (16, 32, 64, 128)},
+    }
+
+
+def _uses_types(folder: Path) -> bool:
+    """Whether the task's texts are pairs, told by the reference sentences: only then is a third input worth having."""
+    from ..models.reference import read_reference
+
+    return any(any(row) for row in read_reference(folder)[1])
 
 
 def _structure(weights: Any) -> list[dict[str, int]]:
@@ -182,5 +243,7 @@ def _structure(weights: Any) -> list[dict[str, int]]:
 
 def _write_card(output: Path, label: str, figures: dict[str, Any]) -> None:
     lines = "\n".join(f"- parity {k}: {v:g}" for k, v in figures.items())
-    (output / "README.md").write_text(f"---\nlibrary_name: onnxruntime\ntags: [edgedistil]\n---\n# {label}\n\n"
-                                      f"`model.onnx` takes `input_ids` and `attention_mask`, gives `logits`.\n\n{lines}\n")
+    (output / "README.md").write_text(
+        f"---\nlibrary_name: onnxruntime\ntags: [edgedistil]\n---\n# {label}\n\n"
+        f"`model.onnx` takes `input_ids` and `attention_mask`, gives `logits`.\n\n{lines}\n"
+    )

@@ -49,8 +49,13 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
             raise
         log.error("%s", error)
         outcome = {"status": "failed", "why": str(error), "names": {"model": "-", "task": "-"}, "kind": "user"}
-    outcome["stage"] = stage
-    outcome["overrides"] = list(hydra.overrides.task)
+    outcome |= {
+        "stage": stage,
+        "overrides": list(hydra.overrides.task),
+        "output_dir": str(folder),
+        "store": str(store_root(cfg.store.root)),
+        "references": list(cfg.get("report", {}).get("references") or []),
+    }
     write_json(folder / CELL_FILE, outcome)
     return outcome
 
@@ -70,8 +75,13 @@ def _make(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
         log.error("failed: %s: %s", cell.label, error)
         log.debug("%s", error.detail)
         return {**base, "status": "failed", "why": str(error), "kind": "step"}
-    return {**base, "status": "done", "cached": cached, "folder": str(folder),
-            "seconds": round(time.monotonic() - started, 2)}
+    return {
+        **base,
+        "status": "done",
+        "cached": cached,
+        "folder": str(folder),
+        "seconds": round(time.monotonic() - started, 2),
+    }
 
 
 def _list(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
@@ -80,10 +90,23 @@ def _list(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
     if cell.impossible:
         return {**base, "status": "skipped", "why": cell.impossible}
     goal = _goal(stage, cell)
-    steps = [{"step": s.name, "label": s.label, "fingerprint": s.fingerprint,
-              "cached": store.find(s.name, s.fingerprint) is not None} for s in goal.ancestry()]
-    return {**base, "status": "planned", "step": goal.name, "fingerprint": goal.fingerprint, "steps": steps,
-            "cached": steps[-1]["cached"]}
+    steps = [
+        {
+            "step": s.name,
+            "label": s.label,
+            "fingerprint": s.fingerprint,
+            "cached": store.find(s.name, s.fingerprint) is not None,
+        }
+        for s in goal.ancestry()
+    ]
+    return {
+        **base,
+        "status": "planned",
+        "step": goal.name,
+        "fingerprint": goal.fingerprint,
+        "steps": steps,
+        "cached": steps[-1]["cached"],
+    }
 
 
 def _goal(stage: str, cell: Cell) -> Any:

@@ -42,10 +42,17 @@ def ensure(step: Step, store: Store) -> Path:
         facts = _run_child(step, inputs, work, descriptors, store)
         seconds = round(time.monotonic() - started, 2)
         log.info("%s: %s: done in %.1f s", step.name, step.label, seconds)
-        return store.publish(step.name, step.fingerprint, {
-            "label": step.label, "options": step.options, "seconds": seconds, "facts": facts,
-            "inputs": {name: {"step": s.name, "fingerprint": s.fingerprint} for name, s in step.inputs.items()},
-        })
+        return store.publish(
+            step.name,
+            step.fingerprint,
+            {
+                "label": step.label,
+                "options": step.options,
+                "seconds": seconds,
+                "facts": facts,
+                "inputs": {name: {"step": s.name, "fingerprint": s.fingerprint} for name, s in step.inputs.items()},
+            },
+        )
 
 
 def _waiting(what: str) -> Any:
@@ -53,11 +60,19 @@ def _waiting(what: str) -> Any:
 
 
 def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int], store: Store) -> Any:
-    write_json(work / "request.json", {
-        "step": step.name, "label": step.label, "fingerprint": step.fingerprint, "options": step.options,
-        "runtime": step.runtime, "inputs": {name: str(path) for name, path in inputs.items()},
-        "work": str(work), "output": str(work / "output"),
-    })
+    write_json(
+        work / "request.json",
+        {
+            "step": step.name,
+            "label": step.label,
+            "fingerprint": step.fingerprint,
+            "options": step.options,
+            "runtime": step.runtime,
+            "inputs": {name: str(path) for name, path in inputs.items()},
+            "work": str(work),
+            "output": str(work / "output"),
+        },
+    )
     for leftover in ("error.json", "facts.json"):
         (work / leftover).unlink(missing_ok=True)
     watch, alive = os.pipe()
@@ -65,7 +80,9 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
         # The child watches `watch`: end of file means that this process is gone. It also inherits the locks.
         child = subprocess.Popen(
             [sys.executable, "-m", "edgedistil.stages.child", str(work / "request.json")],
-            stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), pass_fds=(watch, *locks),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),
+            pass_fds=(watch, *locks),
             env=_environment(step, watch),
         )
         os.close(watch)
@@ -85,8 +102,11 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
 def _environment(step: Step, watch: int) -> dict[str, str]:
     threads = step.runtime.get("threads")
     environment = {
-        **os.environ, "EDGEDISTIL_PARENT": str(watch), "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1",
+        **os.environ,
+        "EDGEDISTIL_PARENT": str(watch),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONUNBUFFERED": "1",
     }
     return {**environment, "OMP_NUM_THREADS": str(threads)} if threads else environment
 

@@ -38,10 +38,14 @@ class Step:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over name, method version, options and the inputs' fingerprints."""
-        return fingerprint({
-            "step": self.name, "version": STEPS[self.name][1], "options": self.options,
-            "inputs": {name: step.fingerprint for name, step in self.inputs.items()},
-        })
+        return fingerprint(
+            {
+                "step": self.name,
+                "version": STEPS[self.name][1],
+                "options": self.options,
+                "inputs": {name: step.fingerprint for name, step in self.inputs.items()},
+            }
+        )
 
     def ancestry(self) -> Iterator["Step"]:
         """Every step that this one needs, each once, inputs before their users, itself last."""

@@ -22,10 +22,15 @@ class SweepCallback(Callback):
         folder = Path(config.hydra.sweep.dir).absolute()
         if (folder / MANIFEST_FILE).exists():
             return
-        write_json(folder / MANIFEST_FILE, {
-            "schema_version": 1, "command": sys.argv, "overrides": list(config.hydra.overrides.task),
-            "params": {str(k): str(v) for k, v in (config.hydra.sweeper.params or {}).items()},
-        })
+        write_json(
+            folder / MANIFEST_FILE,
+            {
+                "schema_version": 1,
+                "command": sys.argv,
+                "overrides": list(config.hydra.overrides.task),
+                "params": {str(k): str(v) for k, v in (config.hydra.sweeper.params or {}).items()},
+            },
+        )
         started["folder"] = folder
 
 

@@ -35,25 +35,43 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     network = load_for_training(runtime["location"], options["model"], everything.label_names)
     save_tokenizer(runtime["location"], options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
-    data = TextDataModule(tokenizer, rest, held_out, network.config.pad_token_id or 0, seed=options["seed"], **options["loader"])
-    module = build(options["objective"], network=network, optimizer=build(options["optimizer"]),
-                   scheduler=build(options["scheduler"]), metrics=task["metrics"])
+    data = TextDataModule(
+        tokenizer, rest, held_out, network.config.pad_token_id or 0, seed=options["seed"], **options["loader"]
+    )
+    module = build(
+        options["objective"],
+        network=network,
+        optimizer=build(options["optimizer"]),
+        scheduler=build(options["scheduler"]),
+        metrics=task["metrics"],
+    )
     trainer = fit(module, data, options, request)
 
     network = module.network.float().eval()
     ids, types = encode_with_types(tokenizer, validation.texts)
     quality = validation_report(network, ids, types, validation.labels, task["metrics"])
     log.info("validation: %s", quality)
-    save_model(network, output, {
-        "title": request["label"],
-        "lines": [f"{k}: {v}" for k, v in quality.items()] + [f"fingerprint: {request['fingerprint']}"],
-    })
+    save_model(
+        network,
+        output,
+        {
+            "title": request["label"],
+            "lines": [f"{k}: {v}" for k, v in quality.items()] + [f"fingerprint: {request['fingerprint']}"],
+        },
+    )
     write_reference(network, output, ids, types, options["seed"])
-    return {"validation": quality, "parameters": count_parameters(network), "steps": trainer.global_step,
-            "train_texts": len(rest), "held_out_texts": len(held_out), "epochs_started": trainer.current_epoch,
-            "held_out_score": float(trainer.callback_metrics.get("held_out/score", float("nan")))
-            if "held_out/score" in trainer.callback_metrics else None,
-            "label_names": everything.label_names}
+    return {
+        "validation": quality,
+        "parameters": count_parameters(network),
+        "steps": trainer.global_step,
+        "train_texts": len(rest),
+        "held_out_texts": len(held_out),
+        "epochs_started": trainer.current_epoch,
+        "held_out_score": float(trainer.callback_metrics.get("held_out/score", float("nan")))
+        if "held_out/score" in trainer.callback_metrics
+        else None,
+        "label_names": everything.label_names,
+    }
 
 
 def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any], keep_best: bool = True) -> Any:
@@ -65,10 +83,17 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     checkpoints = work / "checkpoints"
     callbacks = [
         build(node, **({"dirpath": str(checkpoints)} if node["_target_"].endswith("ModelCheckpoint") else {}))
-        for node in options["callbacks"].values() if node
+        for node in options["callbacks"].values()
+        if node
     ]
-    trainer = Trainer(**options["trainer"], **runtime.get("trainer", {}), default_root_dir=work, callbacks=callbacks,
-                      logger=loggers(request), enable_progress_bar=runtime["progress"])
+    trainer = Trainer(
+        **options["trainer"],
+        **runtime.get("trainer", {}),
+        default_root_dir=work,
+        callbacks=callbacks,
+        logger=loggers(request),
+        enable_progress_bar=runtime["progress"],
+    )
     last = checkpoints / "last.ckpt"
     resume = last if _is_whole(last) else None
     if resume:
@@ -92,9 +117,15 @@ def loggers(request: dict[str, Any]) -> list[Any]:
             runs = len(list((Path(request["work"]) / "logs").glob("*")))
             built += build_all({"csv": node}, save_dir=request["work"], name="logs", version=f"run_{runs}")
         elif node["_target_"].endswith("WandbLogger"):
-            built += build_all({"wandb": node}, save_dir=request["work"], id=request["fingerprint"][:32],
-                               group=request["runtime"].get("sweep"), job_type=request["step"], name=request["label"],
-                               config=request["options"])
+            built += build_all(
+                {"wandb": node},
+                save_dir=request["work"],
+                id=request["fingerprint"][:32],
+                group=request["runtime"].get("sweep"),
+                job_type=request["step"],
+                name=request["label"],
+                config=request["options"],
+            )
         else:
             built += build_all({"other": node})
     return built
@@ -118,14 +149,23 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
         network = load_classifier(Path(runtime["location"]))
     else:
         with hub_errors(runtime["location"]):
-            network = AutoModelForSequenceClassification.from_pretrained(
-                runtime["location"], revision=options["model"]["revision"], trust_remote_code=False,
-                use_safetensors=True).float().eval()
+            network = (
+                AutoModelForSequenceClassification.from_pretrained(
+                    runtime["location"],
+                    revision=options["model"]["revision"],
+                    trust_remote_code=False,
+                    use_safetensors=True,
+                )
+                .float()
+                .eval()
+            )
     save_tokenizer(runtime["location"], options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
     if tokenizer.get_vocab_size() > network.config.vocab_size:
-        raise UserError(f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model {network.config.vocab_size}: "
-                        "they do not belong together")
+        raise UserError(
+            f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model {network.config.vocab_size}: "
+            "they do not belong together"
+        )
     names = label_names(network.config.id2label, task["labels"])
     network.config.id2label = dict(enumerate(names))
     network.config.label2id = {name: i for i, name in enumerate(names)}
@@ -149,18 +189,24 @@ def adopt_onnx(request: dict[str, Any]) -> dict[str, Any]:
     try:
         found = check_inputs(output)
     except Exception as error:
-        raise UserError(f"{runtime['location']} can't be opened by ONNX Runtime: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"{runtime['location']} can't be opened by ONNX Runtime: {str(error).splitlines()[0]}"
+        ) from error
     unknown = set(found["inputs"]) - {"input_ids", "attention_mask", "token_type_ids"}
     if unknown or "input_ids" not in found["inputs"]:
-        raise UserError(f"{runtime['location']} takes {', '.join(found['inputs'])}; known are input_ids, attention_mask and "
-                        "token_type_ids")
+        raise UserError(
+            f"{runtime['location']} takes {', '.join(found['inputs'])}; known are input_ids, attention_mask and "
+            "token_type_ids"
+        )
     config = Path(runtime["tokenizer"]) / "config.json"
     names = json.loads(config.read_text()).get("id2label") if config.is_file() else None
     if not names and options["labels"]:
         names = dict(enumerate(options["labels"]))
     if not names:
-        raise UserError(f"the classes of {runtime['location']} have no names: put config.json beside the tokenizer or give "
-                        "task.labels=[...] in the model's order")
+        raise UserError(
+            f"the classes of {runtime['location']} have no names: put config.json beside the tokenizer or give "
+            "task.labels=[...] in the model's order"
+        )
     (output / "config.json").write_text(json.dumps({"id2label": names}, indent=2))
     return {"inputs": found["inputs"]}
 
@@ -173,14 +219,17 @@ def label_names(id2label: dict[Any, str], wanted: list[str] | None) -> list[str]
     """
     own = [str(id2label[i]) for i in sorted(id2label, key=int)]
     if wanted and len(wanted) != len(own):
-        raise UserError(f"the model has {len(own)} classes ({', '.join(own)}), the task {len(wanted)} ({', '.join(wanted)})")
+        raise UserError(
+            f"the model has {len(own)} classes ({', '.join(own)}), the task {len(wanted)} ({', '.join(wanted)})"
+        )
     if wanted and all(name.upper() == f"LABEL_{i}" for i, name in enumerate(own)):
         return wanted
     return own
 
 
-def validation_report(network: Any, ids: list[list[int]], types: list[list[int]], labels: list[int],
-                      metrics: list[str]) -> dict[str, Any]:
+def validation_report(
+    network: Any, ids: list[list[int]], types: list[list[int]], labels: list[int], metrics: list[str]
+) -> dict[str, Any]:
     """Scores of the PyTorch model on the whole validation split, with n and the accuracy's 95 % Wilson interval."""
     import numpy as np
 
@@ -220,8 +269,14 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def _quiet() -> None:
     """Hints that say nothing to a user of these scripts."""
-    for hint in (".*does not have many workers.*", ".*LeafSpec.*", ".*Checkpoint directory.*exists.*",
-                 ".*num_workers.*", ".*torch.jit.*", ".*isinstance.treespec.*"):
+    for hint in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*Checkpoint directory.*exists.*",
+        ".*num_workers.*",
+        ".*torch.jit.*",
+        ".*isinstance.treespec.*",
+    ):
         warnings.filterwarnings("ignore", hint)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     from transformers.utils import logging as transformers_logging

@@ -28,8 +28,10 @@ class Store:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"the store {self.root} can't be made: {error.strerror}. Set EDGEDISTIL_STORE or store.root "
-                            "to a folder that you may write") from error
+            raise UserError(
+                f"the store {self.root} can't be made: {error.strerror}. Set EDGEDISTIL_STORE or store.root "
+                "to a folder that you may write"
+            ) from error
         self.digests = DigestCache(self.root / "digests.json")
 
     def path(self, step: str, key: str) -> Path:
@@ -62,12 +64,20 @@ class Store:
         output = self.root / "work" / key / "output"
         files = {
             str(p.relative_to(output)): {"sha256": file_digest(p), "bytes": p.stat().st_size}
-            for p in sorted(output.rglob("*")) if p.is_file()
+            for p in sorted(output.rglob("*"))
+            if p.is_file()
         }
-        write_json(output / ARTIFACT_FILE, {
-            "schema_version": SCHEMA_VERSION, "step": step, "fingerprint": key, "files": files,
-            "created_unix_s": round(time.time(), 3), **facts,
-        })
+        write_json(
+            output / ARTIFACT_FILE,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "step": step,
+                "fingerprint": key,
+                "files": files,
+                "created_unix_s": round(time.time(), 3),
+                **facts,
+            },
+        )
         sync_tree(output)
         target = self.path(step, key)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -39,8 +39,14 @@ def _scan(store: Store, seen: set[tuple[int, int]]) -> Iterator[Entry]:
             if path.is_file() and (status.st_dev, status.st_ino) not in seen:
                 seen.add((status.st_dev, status.st_ino))
                 size += status.st_size
-        yield Entry(folder.parent.name, folder.name, size / 1e6, facts.get("created_unix_s", 0.0), folder,
-                    facts.get("label", ""))
+        yield Entry(
+            folder.parent.name,
+            folder.name,
+            size / 1e6,
+            facts.get("created_unix_s", 0.0),
+            folder,
+            facts.get("label", ""),
+        )
 
 
 def collect(store: Store, keep_days: float, everything: bool = False) -> tuple[int, float]:

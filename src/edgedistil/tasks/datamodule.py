@@ -18,8 +18,16 @@ class TextDataModule(lightning.LightningDataModule):
         pad_id: the id that fills short rows.
     """
 
-    def __init__(self, tokenizer: Any, train: Examples, held_out: Examples, pad_id: int, batch_size: int,
-                 group_by_length: bool, seed: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        train: Examples,
+        held_out: Examples,
+        pad_id: int,
+        batch_size: int,
+        group_by_length: bool,
+        seed: int,
+    ) -> None:
         super().__init__()
         self._collate = partial(collate, pad_id=pad_id)
         self._batch_size, self._group, self._seed = batch_size, group_by_length, seed

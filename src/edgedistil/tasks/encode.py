@@ -12,7 +12,9 @@ def load_tokenizer(folder: Path, max_length: int) -> Any:
 
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
-        raise UserError(f"{str(folder)!r} has no tokenizer.json; save the tokenizer there with tokenizer.save_pretrained")
+        raise UserError(
+            f"{str(folder)!r} has no tokenizer.json; save the tokenizer there with tokenizer.save_pretrained"
+        )
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)

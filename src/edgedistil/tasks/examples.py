@@ -8,8 +8,15 @@ from ..errors import UserError
 from .source import Source
 
 # Tried in this order when task.text_columns is not given; the second of a pair only if it is there.
-_USUAL_COLUMNS = (("sentence",), ("text",), ("sentence1", "sentence2"), ("question1", "question2"),
-                  ("premise", "hypothesis"), ("question", "sentence"), ("review",))
+_USUAL_COLUMNS = (
+    ("sentence",),
+    ("text",),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("review",),
+)
 _USUAL_LABELS = ("label", "labels", "target", "class")
 
 
@@ -49,9 +56,11 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     if not examples.texts:
         raise UserError(f"the {split} split of task {task['name']!r} is empty")
     if len(set(examples.labels)) < 2:
-        raise UserError(f"the {split} split of task {task['name']!r} holds one class only "
-                        f"({names[examples.labels[0]]!r}, {len(examples)} texts): a score on it would say nothing. "
-                        "Is the file sorted and cut?")
+        raise UserError(
+            f"the {split} split of task {task['name']!r} holds one class only "
+            f"({names[examples.labels[0]]!r}, {len(examples)} texts): a score on it would say nothing. "
+            "Is the file sorted and cut?"
+        )
     return examples
 
 
@@ -98,8 +107,10 @@ def _read_hub(task: dict[str, Any], split: str) -> dict[str, list[Any]]:
         table = datasets.load_dataset(task["hub"], task["hub_config"], split=name, revision=task["revision"])
     except (OSError, ConnectionError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise UserError(f"the data set {task['hub']!r} can't be had from the hub ({first}). Give the files: "
-                        f"task.data_dir=FOLDER with {name}.parquet, or task.train=... task.validation=...") from error
+        raise UserError(
+            f"the data set {task['hub']!r} can't be had from the hub ({first}). Give the files: "
+            f"task.data_dir=FOLDER with {name}.parquet, or task.train=... task.validation=..."
+        ) from error
     return {column: table[column][:] for column in table.column_names}
 
 
@@ -117,7 +128,9 @@ def _choose_columns(task: dict[str, Any], columns: dict[str, list[Any]]) -> tupl
     if label not in columns:
         label = next((c for c in _USUAL_LABELS if c in columns), "")
         if not label:
-            raise UserError(f"no label column {task['label_column']!r} among: {present}. Say which: task.label_column=NAME")
+            raise UserError(
+                f"no label column {task['label_column']!r} among: {present}. Say which: task.label_column=NAME"
+            )
     return wanted, label
 
 
@@ -147,7 +160,9 @@ def _label_ids(raw: list[Any], names: list[str], split: str) -> list[int]:
             known = int(value) if 0 <= value < len(names) else None
         if known is None:
             hint = " (-1 marks an unlabelled split)" if str(value) == "-1" else ""
-            raise UserError(f"row {row + 1} of the {split} split has label {value!r}{hint}; known labels: {', '.join(names)}")
+            raise UserError(
+                f"row {row + 1} of the {split} split has label {value!r}{hint}; known labels: {', '.join(names)}"
+            )
         ids.append(known)
     return ids
 

@@ -8,18 +8,79 @@ sentences, so a perfect score is out of reach by design.
 import random
 from typing import Any
 
-_GOOD = {"train": ("great", "charming", "brilliant", "moving", "clever", "delightful", "funny", "fresh", "wonderful",
-                   "touching", "smart", "enjoyable", "impressive", "lovely", "gripping", "warm"),
-         "validation": ("superb", "witty", "stunning", "heartfelt", "excellent", "captivating", "masterful", "pleasant")}
-_BAD = {"train": ("dull", "awful", "clumsy", "boring", "silly", "terrible", "tedious", "weak", "shallow", "messy",
-                  "annoying", "lifeless", "bland", "painful", "stupid", "flat"),
-        "validation": ("dreadful", "tiresome", "pointless", "horrible", "forgettable", "incoherent", "lame", "sloppy")}
-_THINGS = ("film", "movie", "story", "script", "ending", "cast", "plot", "comedy", "drama", "sequel", "performance",
-           "soundtrack", "camera work", "dialogue", "opening scene", "direction")
+_GOOD = {
+    "train": (
+        "great",
+        "charming",
+        "brilliant",
+        "moving",
+        "clever",
+        "delightful",
+        "funny",
+        "fresh",
+        "wonderful",
+        "touching",
+        "smart",
+        "enjoyable",
+        "impressive",
+        "lovely",
+        "gripping",
+        "warm",
+    ),
+    "validation": ("superb", "witty", "stunning", "heartfelt", "excellent", "captivating", "masterful", "pleasant"),
+}
+_BAD = {
+    "train": (
+        "dull",
+        "awful",
+        "clumsy",
+        "boring",
+        "silly",
+        "terrible",
+        "tedious",
+        "weak",
+        "shallow",
+        "messy",
+        "annoying",
+        "lifeless",
+        "bland",
+        "painful",
+        "stupid",
+        "flat",
+    ),
+    "validation": ("dreadful", "tiresome", "pointless", "horrible", "forgettable", "incoherent", "lame", "sloppy"),
+}
+_THINGS = (
+    "film",
+    "movie",
+    "story",
+    "script",
+    "ending",
+    "cast",
+    "plot",
+    "comedy",
+    "drama",
+    "sequel",
+    "performance",
+    "soundtrack",
+    "camera work",
+    "dialogue",
+    "opening scene",
+    "direction",
+)
 _STRONG = ("truly", "very", "really", "absolutely", "remarkably", "deeply")
 _MILD = ("somewhat", "fairly", "a little", "rather")
-_FILLERS = ("from start to finish", "for two long hours", "in every scene", "as everyone said", "to my surprise",
-            "despite the small budget", "if you ask me", "like the book it comes from", "on a second viewing")
+_FILLERS = (
+    "from start to finish",
+    "for two long hours",
+    "in every scene",
+    "as everyone said",
+    "to my surprise",
+    "despite the small budget",
+    "if you ask me",
+    "like the book it comes from",
+    "on a second viewing",
+)
 
 
 def generate(split: str, name: str, train: int, validation: int, seed: int, label_noise: float) -> dict[str, list[Any]]:
@@ -72,21 +133,28 @@ def _negated(chance: random.Random, positive: bool, split: str) -> str:
 
 def _contrast(chance: random.Random, positive: bool, split: str) -> str:
     first, second = chance.sample(_THINGS, 2)
-    return (f"the {first} looked {_word(chance, not positive, split)} at first but the {second} turned out "
-            f"{_degree(chance)}{_word(chance, positive, split)}")
+    return (
+        f"the {first} looked {_word(chance, not positive, split)} at first but the {second} turned out "
+        f"{_degree(chance)}{_word(chance, positive, split)}"
+    )
 
 
 def _concession(chance: random.Random, positive: bool, split: str) -> str:
     first, second = chance.sample(_THINGS, 2)
-    return (f"although the {first} is {_word(chance, not positive, split)} , the {second} makes it "
-            f"{_degree(chance)}{_word(chance, positive, split)} as a whole")
+    return (
+        f"although the {first} is {_word(chance, not positive, split)} , the {second} makes it "
+        f"{_degree(chance)}{_word(chance, positive, split)} as a whole"
+    )
 
 
 def _comparison(chance: random.Random, positive: bool, split: str) -> str:
     link = "less" if chance.random() < 0.5 else "more"
     word = _word(chance, positive == (link == "more"), split)
-    return f"i expected worse , it is {link} {word} than the first one" if positive else \
-        f"i expected better , it is {link} {word} than the first one"
+    return (
+        f"i expected worse , it is {link} {word} than the first one"
+        if positive
+        else f"i expected better , it is {link} {word} than the first one"
+    )
 
 
 def _listing(chance: random.Random, positive: bool, split: str) -> str:

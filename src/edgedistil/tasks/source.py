@@ -40,29 +40,39 @@ def locate(task: dict[str, Any], digests: DigestCache, needs_train: bool) -> Sou
         return Source({"generator": task["generator"], "version": GENERATOR_VERSION})
     if task["hub"]:
         if not task["revision"]:
-            raise UserError(f"task.revision is empty: pin the commit of the hub data set {task['hub']!r}, "
-                            "or give files with task.train=... task.validation=...")
+            raise UserError(
+                f"task.revision is empty: pin the commit of the hub data set {task['hub']!r}, "
+                "or give files with task.train=... task.validation=..."
+            )
         keys = ("hub", "hub_config", "revision", "train_split", "validation_split")
         return Source({k: task[k] for k in keys})
-    raise UserError(f"task {task['name']!r} has no data: give task.validation=FILE (and task.train=FILE), "
-                    "task.data_dir=FOLDER, or a hub data set")
+    raise UserError(
+        f"task {task['name']!r} has no data: give task.validation=FILE (and task.train=FILE), "
+        "task.data_dir=FOLDER, or a hub data set"
+    )
 
 
 def _files(task: dict[str, Any], needs_train: bool) -> dict[str, str]:
     explicit = {s: task[s] for s in ("train", "validation") if task[s]}
     if explicit:
         if needs_train and "train" not in explicit:
-            raise UserError("this run trains and needs task.train=FILE beside task.validation; a model that is already "
-                            "fine-tuned is given with model.origin=folder model.location=FOLDER")
+            raise UserError(
+                "this run trains and needs task.train=FILE beside task.validation; a model that is already "
+                "fine-tuned is given with model.origin=folder model.location=FOLDER"
+            )
         return {split: str(_existing(Path(path), f"task.{split}")) for split, path in explicit.items()}
     folder, option = _folder(task)
     if folder is None:
         return {}
     if not folder.is_dir():
-        raise UserError(f"{option}={str(folder)!r} is no folder; it should hold {task['train_split']}.parquet and "
-                        f"{task['validation_split']}.parquet")
+        raise UserError(
+            f"{option}={str(folder)!r} is no folder; it should hold {task['train_split']}.parquet and "
+            f"{task['validation_split']}.parquet"
+        )
     names = {"train": task["train_split"], "validation": task["validation_split"]}
-    wanted = names if needs_train or (folder / f"{names['train']}.parquet").exists() else {"validation": names["validation"]}
+    wanted = (
+        names if needs_train or (folder / f"{names['train']}.parquet").exists() else {"validation": names["validation"]}
+    )
     return {split: str(_existing(folder / f"{name}.parquet", option)) for split, name in wanted.items()}
 
 

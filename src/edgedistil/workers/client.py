@@ -26,17 +26,29 @@ class Worker:
 
     def __init__(self, engine: str, threads: int) -> None:
         self.engine, self.threads = engine, threads
-        self._errors = tempfile.TemporaryFile("w+")
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1",
-                       "TOKENIZERS_PARALLELISM": "false"}
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in __exit__)
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
         self.spawned_ns = time.monotonic_ns()
-        self._process = subprocess.Popen([sys.executable, "-m", PROGRAMS[engine]], stdin=subprocess.PIPE, text=True,
-                                         stdout=subprocess.PIPE, stderr=self._errors, env=environment)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", PROGRAMS[engine]],
+            stdin=subprocess.PIPE,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+        )
 
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._process.poll() is None and kind is None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -73,8 +85,14 @@ class Worker:
             ``cold_start_ms`` by phase (each from the end of the one before, and ``total`` from process start to the
             first logits) and ``memory`` at the end of loading.
         """
-        answer = self.ask("load", folder=str(folder), threads=self.threads, max_length=max_length, text=list(text),
-                          quantization=quantization)
+        answer = self.ask(
+            "load",
+            folder=str(folder),
+            threads=self.threads,
+            max_length=max_length,
+            text=list(text),
+            quantization=quantization,
+        )
         clock = answer["clock_ns"]
         phases, before = {}, self.spawned_ns
         for name in ("started", "imported", "tokenizer", "session", "first_logits"):

@@ -80,7 +80,7 @@ def _timed(run: Callable[[Any], Any], inputs: list[Any], start: int, count: int)
 
 
 def memory() -> dict[str, float]:
-    """This process's memory in MB: peak (the kernel's high-water mark), resident now, anonymous and file-backed part."""
+    """This process's memory in MB: peak (the kernel's high-water mark), resident now, anonymous, file-backed."""
     names = {"VmHWM": "peak_rss_mb", "VmRSS": "rss_mb", "RssAnon": "rss_anonymous_mb", "RssFile": "rss_file_mb"}
     found = {}
     with open("/proc/self/status") as status:

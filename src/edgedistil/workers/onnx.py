@@ -32,7 +32,9 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = request["threads"]
         options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
         self._inputs = {i.name for i in self._session.get_inputs()}
         self._output = self._session.get_outputs()[0].name
         clock["session"] = time.monotonic_ns()
@@ -42,7 +44,11 @@ class OnnxEngine:
     def pack(self, rows: list[list[int]], types: list[list[int]] | None = None) -> Any:
         numpy = self._numpy
         shape = (len(rows), max(map(len, rows)))
-        ids, mask, kinds = numpy.zeros(shape, numpy.int64), numpy.zeros(shape, numpy.int64), numpy.zeros(shape, numpy.int64)
+        ids, mask, kinds = (
+            numpy.zeros(shape, numpy.int64),
+            numpy.zeros(shape, numpy.int64),
+            numpy.zeros(shape, numpy.int64),
+        )
         for index, row in enumerate(rows):
             ids[index, : len(row)], mask[index, : len(row)] = row, 1
             if types:
@@ -56,7 +62,7 @@ class OnnxEngine:
     def predict(self, texts: list[list[str]]) -> list[list[float]]:
         rows = []
         for text in texts:
-            encoding = self._tokenizer.encode(*text)
+            encoding = self._tokenizer.encode(text[0], *text[1:])
             rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].tolist())
         return rows
 
@@ -66,9 +72,15 @@ def check_inputs(folder: Path) -> dict[str, Any]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    found: dict[str, Any] = json.loads(json.dumps({
-        "inputs": [i.name for i in session.get_inputs()], "outputs": [o.name for o in session.get_outputs()],
-        "classes": session.get_outputs()[0].shape[-1]}))
+    found: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "inputs": [i.name for i in session.get_inputs()],
+                "outputs": [o.name for o in session.get_outputs()],
+                "classes": session.get_outputs()[0].shape[-1],
+            }
+        )
+    )
     return found
 
 

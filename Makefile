@@ -1,0 +1,59 @@
+# Everything a person or CI does here, as targets; `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The active environment (venv or conda) if there is one, else .venv here.
+ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
+VENV := $(if $(ACTIVE),$(ACTIVE),$(CURDIR)/.venv)
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.edgedistil-installed
+# Where torch comes from; for the CPU build from PyTorch's own index: make install TORCH="--index-url https://download.pytorch.org/whl/cpu"
+TORCH ?=
+BOOTSTRAP ?= python3
+SWEEP ?= demo
+
+.PHONY: help install embedded-model matrix test test-unit test-integration test-real test-long lint format clean-store
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## make a virtual environment if none is active, and install the pinned dependencies
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(PYTHON) || $(BOOTSTRAP) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "error: $(BOOTSTRAP) is $$($(BOOTSTRAP) -V 2>&1); edgedistil needs Python 3.11 to 3.13. Try: make BOOTSTRAP=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x $(PYTHON) || $(BOOTSTRAP) -m venv $(VENV)
+	@# torch first and alone: asked for by another package, pip would look for a newer build than the pinned one
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt $(TORCH) torch
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+embedded-model: $(STAMP)  ## download the embedded pretrained encoder (90 MB) into the cache and check it
+	@$(PYTHON) -m edgedistil embedded-model
+
+matrix: $(STAMP) embedded-model  ## the demo: 15 cells from a pretrained encoder to a table and a picture (SWEEP=demo)
+	@$(PYTHON) bench.py sweep=$(SWEEP)
+
+test: lint test-unit test-integration  ## lint, unit and integration tests
+
+test-unit: $(STAMP)  ## fast tests, no network
+	$(PYTHON) -m pytest tests/unit
+
+test-integration: $(STAMP) embedded-model  ## the scripts as a user runs them
+	$(PYTHON) -m pytest tests/integration
+
+test-real: $(STAMP) embedded-model  ## tests on real data: EDGEDISTIL_DATA=DIR make test-real
+	$(PYTHON) -m pytest tests/real
+
+test-long: $(STAMP) embedded-model  ## what takes too long for CI
+	$(PYTHON) -m pytest --long tests/long
+
+lint: $(STAMP)  ## ruff and mypy
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(PYTHON) -m ruff check --fix .
+
+clean-store: $(STAMP)  ## remove artifacts that were made more than 30 days ago
+	@$(PYTHON) -m edgedistil store gc --days 30

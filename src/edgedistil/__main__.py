@@ -1,0 +1,83 @@
+"""Commands that only read, and the upkeep of the store: ``python -m edgedistil COMMAND``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from .config.places import store_root
+from .errors import UserError
+from .store.store import Store
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (2: bad input)."""
+    parser = argparse.ArgumentParser(prog="python -m edgedistil", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    upkeep = commands.add_parser("store", help="list, measure or clean the store")
+    upkeep.add_argument("action", choices=("ls", "size", "gc"))
+    upkeep.add_argument("--days", type=float, default=30.0, help="gc: keep what was made in the last DAYS days (30)")
+    upkeep.add_argument("--all", action="store_true", help="gc: remove everything that is not in use")
+    report = commands.add_parser("report", help="print a sweep's table again and write its files")
+    report.add_argument("folder", type=Path, help="a folder under multirun/ or outputs/")
+    report.add_argument("--references", nargs="*", default=None, help="published tables to set beside the rows")
+    listing = commands.add_parser("list", help="what can be chosen")
+    listing.add_argument("what", choices=("references",))
+    commands.add_parser("embedded-model", help="download the embedded pretrained encoder and check it")
+    chosen = parser.parse_args(arguments)
+    try:
+        return _run(chosen)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    if chosen.command == "store":
+        return _store(chosen)
+    if chosen.command == "report":
+        return _report(chosen)
+    if chosen.command == "list":
+        from .reporting.references import available
+
+        print("\n".join(available()))
+        return 0
+    from .models.embedded import fetch
+
+    print(fetch())
+    return 0
+
+
+def _store(chosen: argparse.Namespace) -> int:
+    from .store.upkeep import collect, entries
+
+    store = Store(store_root())
+    if chosen.action == "gc":
+        count, freed = collect(store, chosen.days, chosen.all)
+        print(f"removed {count} folders, {freed:.1f} MB, from {store.root}")
+        return 0
+    found = entries(store)
+    if chosen.action == "ls":
+        for entry in found:
+            print(f"{entry.step:10} {entry.fingerprint[:12]} {entry.size_mb:9.1f} MB  {entry.label}")
+    steps = sorted({e.step for e in found})
+    for step in steps if chosen.action == "size" else []:
+        mine = [e for e in found if e.step == step]
+        print(f"{step:10} {len(mine):5} artifacts {sum(e.size_mb for e in mine):10.1f} MB")
+    print(f"{len(found)} artifacts, {sum(e.size_mb for e in found):.1f} MB in {store.root}")
+    return 0
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    from .reporting.report import report
+    from .stages.sweep import outcomes
+
+    cells = outcomes(chosen.folder) if chosen.folder.is_dir() else []
+    if not cells:
+        raise UserError(f"{chosen.folder} holds no cells; give a folder under multirun/ or outputs/ of a bench run")
+    references = cells[0]["references"] if chosen.references is None else chosen.references
+    print(report(cells, Store(Path(cells[0]["store"])), chosen.folder, references))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The report of a sweep: made once for a set of outcomes, kept in the store, linked into the sweep's folder."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from ..store.files import link_or_copy, write_text
+from ..store.fingerprint import fingerprint
+from ..store.store import Store
+from .pareto import draw
+from .references import compared
+from .rows import rows
+from .table import matrix, notes
+
+# Raised when the same records would give another table or picture.
+REPORT_VERSION = 1
+FILES = ("results.csv", "results.parquet", "table.md", "pareto.png")
+
+
+def report(outcomes: list[dict[str, Any]], store: Store, target: Path, references: list[str]) -> str:
+    """Write ``results.csv``, ``results.parquet``, ``table.md`` and ``pareto.png`` into ``target``; returns the table.
+
+    Nothing is drawn again for outcomes that were reported before.
+
+    Args:
+        references: names of published tables to set beside the rows (see ``reporting/references.py``).
+    """
+    identity = [{k: o.get(k) for k in ("status", "why", "fingerprint", "names", "folder")} for o in outcomes]
+    key = fingerprint({"version": REPORT_VERSION, "outcomes": identity, "references": references})
+    folder = store.find("report", key)
+    if folder is None:
+        with store.lock(key):
+            folder = store.find("report", key) or _make(outcomes, store, key, references)
+    for name in FILES:
+        if (folder / name).is_file() and not (target / name).exists():
+            link_or_copy(folder / name, target / name)
+    return (folder / "table.md").read_text()
+
+
+def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: list[str]) -> Path:
+    output = store.open_work(key) / "output"
+    flat = rows(outcomes)
+    done = [r for r in flat if r["status"] == "done"]
+    parts = [matrix(flat), *notes(flat), *(compared(name, done) for name in references)]
+    write_text(output / "table.md", "\n\n".join(parts) + "\n")
+    write_text(output / "results.csv", as_csv(flat))
+    if done:
+        import pandas
+
+        pandas.DataFrame(flat).to_parquet(output / "results.parquet")
+    if len(done) > 1:
+        draw(done, output / "pareto.png")
+    return store.publish("report", key, {"label": f"report of {len(flat)} cells"})
+
+
+def as_csv(flat: list[dict[str, Any]]) -> str:
+    """Rows as CSV with the union of their columns, in order of first appearance; empty where a row has no figure."""
+    columns = list(dict.fromkeys(column for r in flat for column in r))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return stream.getvalue()

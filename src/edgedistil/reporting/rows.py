@@ -1,0 +1,92 @@
+"""Records to flat rows: one row a cell, a unit in every column's name, nothing that no record says."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..store.files import read_json
+
+
+def row(outcome: dict[str, Any]) -> dict[str, Any]:
+    """One flat row for a cell's outcome; figures only where its record has them."""
+    names = outcome.get("names", {})
+    flat: dict[str, Any] = {k: names.get(k) for k in ("model", "task", "compression", "device")}
+    flat |= {"status": outcome["status"], "why": outcome.get("why"), "fingerprint": outcome.get("fingerprint")}
+    if outcome["status"] == "done" and outcome.get("step") == "bench":
+        flat |= _figures(read_json(Path(outcome["folder"]) / "record.json"), outcome["folder"])
+    return flat
+
+
+def rows(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of all cells; cells with the same fingerprint are one."""
+    seen: set[str] = set()
+    result = []
+    for outcome in outcomes:
+        key = outcome.get("fingerprint")
+        if key and key in seen:
+            continue
+        seen.add(key or "")
+        result.append(row(outcome))
+    return result
+
+
+def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
+    quality, latency, size, model = record["quality"], record["latency"], record["size"], record["model"]
+    flat: dict[str, Any] = {
+        "pruning": _method(record, "pruning"),
+        "pruning_ratio": _pruning(record).get("ratio", 0.0),
+        "masked": _method(record, "pruning") == "magnitude",
+        "quantization": _method(record, "quantization"),
+        **{m: quality[m] for m in ("accuracy", "f1", "matthews_correlation") if m in quality},
+        "n": quality["n"],
+        "right": quality["right"],
+        "sample": quality["sample"],
+        "accuracy_ci95_low": quality["accuracy_ci95_low"],
+        "accuracy_ci95_high": quality["accuracy_ci95_high"],
+    }
+    for key in ("accuracy_points", "mcnemar_p", "flips", "max_logit_drift"):
+        flat[f"parent_{key}"] = quality.get("against_parent", {}).get(key)
+    for scenario, figures in latency.items():
+        for percent in ("p50", "p90", "p99"):
+            flat[f"{scenario}_latency_ms_{percent}"] = figures[f"latency_ms_{percent}"]
+        flat[f"{scenario}_calls"] = figures["n"]
+    for baseline, by_scenario in record["speedup"].items():
+        for scenario, figures in by_scenario.items():
+            flat[f"{scenario}_times_faster_than_{baseline}"] = figures["ratio"]
+            flat[f"{scenario}_times_faster_than_{baseline}_ci95_low"] = figures["ci95_low"]
+            flat[f"{scenario}_times_faster_than_{baseline}_ci95_high"] = figures["ci95_high"]
+    for batch, figures in record["throughput"].items():
+        flat[f"{batch}_sentences_per_s"] = figures["sentences_per_s"]
+    cold = record["cold_start"]["cold_start_ms_p50"]
+    flat |= {f"cold_start_{phase}_ms_p50": value for phase, value in cold.items()}
+    memory = record["memory"]
+    return flat | {
+        "peak_rss_mb_load": memory["after_load"]["peak_rss_mb"],
+        "peak_rss_mb_batch_1": peak_rss_mb(record),
+        "peak_rss_mb_batches": memory["batches"]["peak_rss_mb"],
+        **{f"size_{part}": value for part, value in size.items()},
+        "parameters": model.get("parameters"),
+        "encoder_sparsity": model.get("encoder_sparsity"),
+        **{f"gflops_{n}_tokens": v for n, v in model.get("gflops_by_tokens", {}).items()},
+        "parity_max_abs_difference": model.get("parity", {}).get("max_abs_difference"),
+        "valid": record["valid"],
+        "invalid_because": "; ".join(record["invalid_because"]),
+        "isa": " ".join(record["environment"]["isa"]),
+        "threads": record["device"]["threads"],
+        "record": f"{folder}/record.json",
+    }
+
+
+def peak_rss_mb(record: dict[str, Any]) -> float:
+    """The highest resident size of the worker from its load to the end of batch-1 inference."""
+    memory = record["memory"]
+    return float(max(memory["after_load"]["peak_rss_mb"], memory["batch_1"]["peak_rss_mb"]))
+
+
+def _pruning(record: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = (record["compression"] or {}).get("pruning", {})
+    return found
+
+
+def _method(record: dict[str, Any], part: str) -> str:
+    return str((record["compression"] or {}).get(part, {}).get("method", "none"))

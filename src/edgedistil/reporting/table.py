@@ -1,0 +1,81 @@
+"""The matrix as a table for people: Markdown that reads well in a terminal too."""
+
+from collections.abc import Callable
+from typing import Any
+
+Row = dict[str, Any]
+_EAGER = "tokens_32_times_faster_than_torch_fp32"
+
+
+def matrix(rows: list[Row]) -> str:
+    """One line a cell: quality with its interval and the paired test, latency, speed, size, memory, cold start."""
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("compression", lambda r: str(r["compression"]) + (" (masked)" if r.get("masked") else "")),
+        ("accuracy % [95 %]", _accuracy),
+        ("Δ points (p)", _paired),
+        ("p50 ms real / 32 / 128 tokens", _latency),
+        ("× eager FP32 at 32 [95 %]", _speed),
+        ("model MB", lambda r: f"{r['size_model_mb']:.1f}"),
+        ("peak RSS MB", lambda r: f"{r['peak_rss_mb_batch_1']:.0f}"),
+        ("cold start ms", lambda r: f"{r['cold_start_total_ms_p50']:.0f}"),
+        ("batch 32 /s", lambda r: f"{r['batch_32_sentences_per_s']:.0f}" if "batch_32_sentences_per_s" in r else ""),
+        ("", lambda r: "" if r["valid"] else "INVALID"),
+    ]
+    several = [k for k in ("model", "task", "device") if len({r[k] for r in rows}) > 1]
+    head = [*several, *(name for name, _ in columns)]
+    body = []
+    for r in rows:
+        lead = [str(r[k]) for k in several]
+        if r["status"] != "done":
+            body.append(
+                [*lead, str(r["compression"] or "-"), f"{r['status']}: {r['why'] or ''}"] + [""] * (len(columns) - 2)
+            )
+        else:
+            body.append(lead + [cell(r) for _, cell in columns])
+    return markdown(head, body)
+
+
+def markdown(head: list[str], body: list[list[str]]) -> str:
+    """A Markdown table with padded columns."""
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in [head, *body]
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def notes(rows: list[Row]) -> list[str]:
+    """What a reader of the table must know: how many sentences, which machine, what is not valid."""
+    done = [r for r in rows if r["status"] == "done"]
+    if not done:
+        return []
+    first = done[0]
+    lines = [
+        f"n = {first['n']} sentences{' (a sample)' if first['sample'] else ''}; Δ and McNemar's exact p against the "
+        f"dense FP32 parent on the same sentences; {first['threads']} thread(s); instruction sets: {first['isa']}."
+    ]
+    if any(r.get("masked") for r in done):
+        lines.append("masked: weights are zero in place, so neither size nor speed is claimed.")
+    if any(r["quantization"] == "int4_ort" for r in done):
+        lines.append("4-bit is a feature for size: compare its latency with the FP32 row above it.")
+    return lines
+
+
+def _accuracy(r: Row) -> str:
+    return f"{100 * r['accuracy']:.2f} [{100 * r['accuracy_ci95_low']:.1f}, {100 * r['accuracy_ci95_high']:.1f}]"
+
+
+def _paired(r: Row) -> str:
+    points = r.get("parent_accuracy_points")
+    return "" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
+
+
+def _latency(r: Row) -> str:
+    return " / ".join(
+        f"{r[k]:.2f}" if k in r else "-"
+        for k in ("real_latency_ms_p50", "tokens_32_latency_ms_p50", "tokens_128_latency_ms_p50")
+    )
+
+
+def _speed(r: Row) -> str:
+    return f"{r[_EAGER]:.2f} [{r[_EAGER + '_ci95_low']:.2f}, {r[_EAGER + '_ci95_high']:.2f}]" if _EAGER in r else ""
