@@ -50,5 +50,6 @@ def verdict(figures: dict[str, Any], quantization: dict[str, Any]) -> str | None
     return (
         f"{quantization['method']} moves the logits by {figures['rms_ratio']:.3f} of their spread (allowed "
         f"{quantization['max_rms']:g}) and keeps {figures['agreement']:.3f} of {figures['n']} answers (needed "
-        f"{quantization['min_agreement']:g}); to keep it all the same loosen compression.quantization.max_rms or min_agreement"
+        f"{quantization['min_agreement']:g}); to keep it all the same, loosen "
+        "compression.quantization.max_rms or min_agreement"
     )

@@ -42,7 +42,7 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
         plain = validate(cfg)
         store = Store(store_root(plain["store"]["root"]))
         cell = Planner(plain, store, stage, dict(hydra.runtime.choices), sweep, sys.stderr.isatty()).cell()
-        outcome = _list(stage, cell, store) if plain["plan"] else _make(stage, cell, store)
+        outcome = _list(stage, cell, store) if plain["plan"] else _make(stage, cell, store, plain, sweep)
     except UserError as error:
         if not multirun:
             _forget(folder)
@@ -60,7 +60,7 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
     return outcome
 
 
-def _make(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
+def _make(stage: str, cell: Cell, store: Store, plain: dict[str, Any], sweep: str | None) -> dict[str, Any]:
     base: dict[str, Any] = {"names": cell.names, "label": cell.label}
     if cell.impossible:
         log.info("skipped: %s: %s", cell.label, cell.impossible)
@@ -75,6 +75,7 @@ def _make(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
         log.error("failed: %s: %s", cell.label, error)
         log.debug("%s", error.detail)
         return {**base, "status": "failed", "why": str(error), "kind": "step"}
+    _log_runs(goal, store, plain, sweep)
     return {
         **base,
         "status": "done",
@@ -82,6 +83,15 @@ def _make(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
         "folder": str(folder),
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def _log_runs(goal: Any, store: Store, plain: dict[str, Any], sweep: str | None) -> None:
+    """With ``logger=wandb``: a run for this cell and for each step behind it that has none yet."""
+    from ..reporting.wandb_log import log_artifacts, wandb_node
+
+    node = wandb_node(plain["logger"])
+    if node:
+        log_artifacts([store.path(s.name, s.fingerprint) for s in goal.ancestry()], node, store.root, sweep)
 
 
 def _list(stage: str, cell: Cell, store: Store) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class OnnxEngine:
     def predict(self, texts: list[list[str]]) -> list[list[float]]:
         rows = []
         for text in texts:
-            encoding = self._tokenizer.encode(text[0], *text[1:])
+            encoding = self._tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
             rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].tolist())
         return rows
 

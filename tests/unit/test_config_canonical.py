@@ -1,0 +1,114 @@
+"""Equal work has one name: options that do not apply leave the cell's identity."""
+
+from copy import deepcopy
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from edgedistil.config.canonical import canonical_compression, compression_label
+from edgedistil.config.compatibility import why_impossible
+from edgedistil.config.schemas import Compression, Pruning, Quantization, Recovery
+
+FISHER = {"_target_": "edgedistil.compression.importance.FisherImportance"}
+
+
+def compression(pruning: str = "none", ratio: float = 0.5, recovery: str = "none", steps: int = 600,
+                quantization: str = "none", **options: Any) -> dict[str, Any]:
+    return asdict(Compression(Pruning(pruning, ratio, importance=FISHER), Recovery(recovery, steps=steps),
+                              Quantization(quantization, **options)))
+
+
+def test_unpruned_at_three_ratios_is_one_cell() -> None:
+    cells = [canonical_compression(compression("none", ratio)) for ratio in (0.3, 0.4, 0.5)]
+    assert cells[0] == cells[1] == cells[2] == {
+        "pruning": {"method": "none"}, "recovery": {"method": "none"}, "quantization": {"method": "none"}}
+
+
+@pytest.mark.parametrize("method", ["structured", "magnitude"])
+def test_ratio_zero_is_the_dense_cell(method: str) -> None:
+    assert canonical_compression(compression(method, 0.0, "distillation")) == canonical_compression(compression())
+
+
+def test_recovery_is_dropped_when_nothing_was_cut() -> None:
+    assert canonical_compression(compression("none", recovery="distillation"))["recovery"] == {"method": "none"}
+
+
+def test_recovery_of_no_steps_is_none() -> None:
+    with_none = canonical_compression(compression("structured", recovery="none"))
+    assert canonical_compression(compression("structured", recovery="distillation", steps=0)) == with_none
+
+
+def test_recovery_after_a_cut_keeps_its_options() -> None:
+    kept = canonical_compression(compression("structured", recovery="distillation", steps=60))["recovery"]
+    assert (kept["method"], kept["steps"], kept["batch_size"]) == ("distillation", 60, 32)
+
+
+def test_different_ratios_of_a_cut_stay_different() -> None:
+    cells = [canonical_compression(compression("structured", ratio)) for ratio in (0.3, 0.4, 0.5)]
+    assert all(a != b for a, b in pairwise(cells))
+
+
+def test_magnitude_reads_its_ratio_only() -> None:
+    assert canonical_compression(compression("magnitude", 0.5))["pruning"] == {"method": "magnitude", "ratio": 0.5}
+
+
+def test_int8_ignores_block_size_and_4_bit_does_not() -> None:
+    int8 = [canonical_compression(compression(quantization="int8_dynamic", block_size=b, accuracy_level=a))
+            for b, a in ((32, 4), (64, 0))]
+    int4 = [canonical_compression(compression(quantization="int4_ort", block_size=b)) for b in (32, 64)]
+    assert int8[0] == int8[1]
+    assert set(int8[0]["quantization"]) == {"method", "embeddings", "max_rms", "min_agreement"}
+    assert int4[0] != int4[1]
+
+
+@pytest.mark.parametrize("method", ["none", "nf4", "llm_int8"])
+def test_load_time_and_no_quantization_have_no_options(method: str) -> None:
+    assert canonical_compression(compression(quantization=method, max_rms=0.3))["quantization"] == {"method": method}
+
+
+def test_canonical_form_is_a_fixed_point_and_leaves_its_input_alone() -> None:
+    given = compression("structured", 0.4, "distillation", quantization="int4_ort")
+    before = deepcopy(given)
+    once = canonical_compression(given)
+    assert given == before
+    assert canonical_compression(once) == once
+    dense = canonical_compression(compression("none", 0.4, "distillation"))
+    assert canonical_compression(dense) == dense
+
+
+@pytest.mark.parametrize(("cell", "label"), [
+    (compression(), "dense · FP32"),
+    (compression(quantization="int8_dynamic"), "dense · INT8"),
+    (compression("magnitude", 0.5), "magnitude 50 % · FP32"),
+    (compression("structured", 0.325, "distillation", quantization="int4_ort"), "structured 32.5 % + recovery · 4-bit"),
+    (compression("structured", 0.3, quantization="nf4"), "structured 30 % · NF4"),
+    (compression("structured", 0.0, "distillation", quantization="llm_int8"), "dense · LLM.int8"),
+])
+def test_label(cell: dict[str, Any], label: str) -> None:
+    assert compression_label(canonical_compression(cell)) == label
+
+
+@pytest.mark.parametrize(("method", "engines"), [
+    ("none", {"onnxruntime", "torch"}), ("int8_dynamic", {"onnxruntime"}), ("int4_ort", {"onnxruntime"}),
+    ("nf4", {"torch"}), ("llm_int8", {"torch"}),
+])
+def test_engines_of_each_quantization(method: str, engines: set[str]) -> None:
+    for engine in ("onnxruntime", "torch"):
+        why = why_impossible(canonical_compression(compression(quantization=method)), {"engine": engine}, bare_onnx=False)
+        if engine in engines:
+            assert why is None
+        else:
+            assert why is not None
+            assert why.startswith(method)
+            assert f"device.engine={next(iter(engines))}" in why
+
+
+def test_bare_onnx_is_measured_as_it_is() -> None:
+    dense = canonical_compression(compression())
+    assert why_impossible(dense, {"engine": "onnxruntime"}, bare_onnx=True) is None
+    assert "runs on ONNX Runtime only" in str(why_impossible(dense, {"engine": "torch"}, bare_onnx=True))
+    for cell in (compression("structured"), compression(quantization="int8_dynamic")):
+        why = why_impossible(canonical_compression(cell), {"engine": "onnxruntime"}, bare_onnx=True)
+        assert why == "a bare ONNX file is measured as it is: compression needs a Hugging Face folder"
