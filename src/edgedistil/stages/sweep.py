@@ -26,12 +26,25 @@ class SweepCallback(Callback):
             folder / MANIFEST_FILE,
             {
                 "schema_version": 1,
+                "jobs": _jobs(config),
                 "command": sys.argv,
                 "overrides": list(config.hydra.overrides.task),
                 "params": {str(k): str(v) for k, v in (config.hydra.sweeper.params or {}).items()},
             },
         )
         started["folder"] = folder
+
+
+def _jobs(config: DictConfig) -> list[list[str]] | None:
+    """The overrides of every job to come, as Hydra's own sweeper will split them; None for other sweepers."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if not str(config.hydra.sweeper._target_).endswith("BasicSweeper"):
+        return None
+    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
+    parsed = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
+    return [list(job) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for job in batch]
 
 
 def outcomes(folder: Path) -> list[dict[str, Any]]:
