@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-WORDS = (
+VOCABULARY = (
     "the a film movie story plot cast is was not never very really good great bad awful dull funny fresh boring "
     "clever weak superb witty i it this that and but with for of in on at by from to first second one two more less "
     "than ending script drama comedy warm cold long short best worst heart scene music light dark hope fear love hate "
     "day night red blue green old new big small fast slow up down here there ##s ##ed ##ing ##ly , . ! ?"
-).split()
+)
+WORDS = VOCABULARY.split()
 SENTENCES = (
     "the film is very good", "a dull story , never funny", "this movie was not bad", "superb !",
     "the cast is fresh and the script is clever but the ending was weak and boring .", "i love it", "the worst drama",
@@ -85,7 +86,8 @@ def tiny_model(tokenizer_file: Path) -> Callable[..., Any]:
         )
 
         common = {"vocab_size": 5 + len(WORDS), "max_position_embeddings": 64, "initializer_range": 0.5,
-                  "pad_token_id": 0, "id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0, "positive": 1}}
+                  "pad_token_id": 0, "id2label": {0: "negative", 1: "positive"},
+                  "label2id": {"negative": 0, "positive": 1}}
         torch.manual_seed(seed)
         if kind == "distilbert":
             shape = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
@@ -109,7 +111,8 @@ def tiny_folder(tmp_path: Path, tokenizer_file: Path, tiny_model: Callable[..., 
     def make(model: Any, name: str = "tiny") -> Path:
         from edgedistil.models.folder import save_model
 
-        save_model(tiny_model(model) if isinstance(model, str) else model, tmp_path / name, {"title": name, "lines": []})
+        model = tiny_model(model) if isinstance(model, str) else model
+        save_model(model, tmp_path / name, {"title": name, "lines": []})
         shutil.copyfile(tokenizer_file, tmp_path / name / "tokenizer.json")
         return tmp_path / name
 

@@ -96,7 +96,8 @@ def test_label(cell: dict[str, Any], label: str) -> None:
 ])
 def test_engines_of_each_quantization(method: str, engines: set[str]) -> None:
     for engine in ("onnxruntime", "torch"):
-        why = why_impossible(canonical_compression(compression(quantization=method)), {"engine": engine}, bare_onnx=False)
+        cell = canonical_compression(compression(quantization=method))
+        why = why_impossible(cell, {"engine": engine}, bare_onnx=False)
         if engine in engines:
             assert why is None
         else:

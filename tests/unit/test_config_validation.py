@@ -40,7 +40,7 @@ def refusal(cfg: DictConfig) -> str:
     ("model__origin", "foldr", "folder"),
     ("compression__pruning__method", "structred", "structured"),
     ("compression__recovery__method", "distilation", "distillation"),
-    ("compression__quantization__method", "int8", "int8_dynamic"),
+    ("compression__quantization__method", "int8_dynamc", "int8_dynamic"),
     ("device__engine", "onnxruntim", "onnxruntime"),
     ("task__kind", "sequence_clasification", "sequence_classification"),
 ])
@@ -51,9 +51,9 @@ def test_wrong_choice_names_the_nearest(bench: DictConfig, name: str, wrong: str
 
 
 def test_wrong_entry_of_a_list_names_the_nearest(bench: DictConfig) -> None:
-    line = refusal(changed(bench, task__metrics=["accuracy", "F1"]))
-    assert line == "task.metrics holds 'F1'; allowed: accuracy, f1, matthews_correlation (did you mean 'f1'?)" or \
-        line == "task.metrics holds 'F1'; allowed: accuracy, f1, matthews_correlation"
+    line = refusal(changed(bench, task__metrics=["f1", "acuracy"]))
+    assert line == ("task.metrics holds 'acuracy'; allowed: accuracy, f1, matthews_correlation "
+                    "(did you mean 'accuracy'?)")
 
 
 def test_nothing_is_guessed_for_a_word_like_no_other() -> None:
@@ -80,15 +80,11 @@ def test_nothing_is_guessed_for_a_word_like_no_other() -> None:
     ("store__threads", [1, None], [0]),
 ])
 def test_ranges_hold_at_their_edges(bench: DictConfig, name: str, inside: list[Any], outside: list[Any]) -> None:
-    group, *_, key = name.split("__")
+    dotted = name.replace("__", ".")
     for value in inside:
-        plain: Any = validate(changed(bench, **{name: value}))[group]
-        for part in name.split("__")[1:]:
-            plain = plain[part]
-        assert plain == value
+        assert OmegaConf.select(OmegaConf.create(validate(changed(bench, **{name: value}))), dotted) == value
     for value in outside:
-        assert refusal(changed(bench, **{name: value})).startswith(f"{name.replace('__', '.')}={value:g} is out of range")
-    assert key in name
+        assert refusal(changed(bench, **{name: value})).startswith(f"{dotted}={value:g} is out of range")
 
 
 def test_out_of_range_says_both_ends(bench: DictConfig) -> None:
@@ -108,7 +104,9 @@ def test_missing_value_is_named_with_an_example(bench: DictConfig) -> None:
 
 
 def test_wrong_type_is_one_line_that_names_the_option(bench: DictConfig) -> None:
-    line = refusal(changed(bench, device={"name": "cpu", "kind": "cpu", "engine": "torch", "threads": "many"}))
+    cfg = OmegaConf.create(OmegaConf.to_container(bench))
+    cfg.device.threads = "many"
+    line = refusal(cfg)
     assert line.startswith("device.threads: ")
     assert "many" in line
 
@@ -122,7 +120,8 @@ def test_unknown_key_is_told_what_is_allowed(bench: DictConfig) -> None:
 
 
 def test_interpolations_are_resolved(bench: DictConfig) -> None:
-    assert validate(changed(bench, measurement__burst="${device.threads}", device__threads=3))["measurement"]["burst"] == 3
+    plain = validate(changed(bench, measurement__burst="${device.threads}", device__threads=3))
+    assert plain["measurement"]["burst"] == 3
 
 
 def test_broken_interpolation_is_one_line(bench: DictConfig) -> None:

@@ -81,6 +81,12 @@ def versions(*packages: str) -> dict[str, str | None]:
     return found
 
 
+def free_cores() -> int:
+    """Cores that nobody uses now, at least 1: OpenMP threads that must share a core wait for each other and crawl."""
+    cores = int(cpu_facts()["cores"])
+    return max(1, cores - round(load_average()))
+
+
 def hostname() -> str:
     """This machine's name, as it stands in locks and records."""
     return platform.node()

@@ -5,7 +5,6 @@ Add and LayerNormalization as separate nodes; and a last layer that computes the
 reaches the classifier (lossless).
 """
 
-
 import numpy as np
 import onnx
 

@@ -38,10 +38,18 @@ def _log(artifact: dict[str, Any], folder: Path, project: str, node: dict[str, A
     figures = artifact["facts"] or {}
     if (folder / "record.json").is_file():
         record = read_json(folder / "record.json")
-        figures = {k: record[k] for k in ("quality", "latency", "speedup", "throughput", "cold_start", "memory", "size")}
+        figures = {
+            k: record[k] for k in ("quality", "latency", "speedup", "throughput", "cold_start", "memory", "size")
+        }
     run = wandb.init(
-        project=project, id=artifact["fingerprint"][:32], group=sweep, job_type=artifact["step"], name=artifact["label"],
-        config=artifact["options"], resume="allow", mode="offline" if node.get("offline") else None,
+        project=project,
+        id=artifact["fingerprint"][:32],
+        group=sweep,
+        job_type=artifact["step"],
+        name=artifact["label"],
+        config=artifact["options"],
+        resume="allow",
+        mode="offline" if node.get("offline") else None,
         settings=wandb.Settings(silent=True),
     )
     try:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..config.canonical import QUANTIZATION_LABELS, canonical_compression, compression_label
+from ..config.canonical import canonical_compression, compression_label
 from ..config.compatibility import why_impossible
 from ..devices import host
 from ..models import origin as origins
@@ -178,9 +178,7 @@ class Planner:
         steps["compressed"] = model
         if not self._load_time():
             steps["parent"] = self._export(trained, {"method": "none"}, label + "dense · FP32")
-            steps["exported"] = self._export(
-                model, self.compression["quantization"], label + names["compression"]
-            )
+            steps["exported"] = self._export(model, self.compression["quantization"], label + names["compression"])
         return steps
 
     def _export(self, model: Step, quantization: dict[str, Any], label: str) -> Step:
@@ -236,7 +234,7 @@ class Planner:
             "data": data.identity,
             "seed": self.cfg["seed"],
         }
-        label = f"{' · '.join(names.values())} ({QUANTIZATION_LABELS[method]} through {device['engine']})"
+        label = " · ".join(names.values())
         record = Step("bench", label, options, inputs, runtime, exclusive=f"{device['kind']}-{here['host']}")
         return {"record": record}
 

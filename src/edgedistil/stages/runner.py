@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ..devices import host
 from ..errors import StepError, UserError
 from ..store.files import read_json, write_json
 from ..store.store import Store
@@ -100,15 +101,15 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
 
 
 def _environment(step: Step, watch: int) -> dict[str, str]:
-    threads = step.runtime.get("threads")
-    environment = {
+    threads = step.runtime.get("threads") or os.environ.get("OMP_NUM_THREADS") or host.free_cores()
+    return {
         **os.environ,
         "EDGEDISTIL_PARENT": str(watch),
+        "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    return {**environment, "OMP_NUM_THREADS": str(threads)} if threads else environment
 
 
 def _failure(step: Step, work: Path, code: int, store: Store) -> Exception:

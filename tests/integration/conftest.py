@@ -1,0 +1,250 @@
+"""The scripts as a user runs them: real processes on tiny models, each run in a folder and a store of its own."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SMALL = [
+    "task.generator.train=200",
+    "task.generator.validation=80",
+    "trainer.max_epochs=1",
+    "loader.batch_size=16",
+]
+LOOSE = ["compression.quantization.max_rms=10", "compression.quantization.min_agreement=0"]
+RAPID = [
+    *LOOSE,
+    "measurement=rapid",
+    "measurement.rounds=2",
+    "measurement.burst=2",
+    "measurement.cold_starts=1",
+    "measurement.warmup_calls=1",
+    "measurement.batch_rounds=1",
+    "measurement.lengths=[16,32]",
+    "measurement.batches=[8]",
+    "device.baselines=[onnxruntime_fp32]",
+]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished run of a script."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    cwd: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The JSON object that is the last line of standard output."""
+        found: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
+        return found
+
+    @property
+    def computed(self) -> list[str]:
+        """The steps that were computed, in order."""
+        return re.findall(r"(\w+): [^\n]*: done in [\d.]+ s", self.out + self.err)
+
+    def ok(self) -> "Ran":
+        """Itself, when the exit code is 0."""
+        assert self.code == 0, f"exit code {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+def _environment(store: Path, changes: dict[str, str]) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("EDGEDISTIL_DATA", "EDGEDISTIL_PARENT", "HYDRA_FULL_ERROR")}
+    ours = {"EDGEDISTIL_STORE": str(store), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return kept | ours | changes
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., Ran]:
+    """``run("bench.py", *overrides, cwd=..., store=..., env=...)``: one script to its end; ``-m module`` works too."""
+
+    def go(*command: str, cwd: Path, store: Path, env: dict[str, str] | None = None, timeout: float = 240) -> Ran:
+        cwd.mkdir(parents=True, exist_ok=True)
+        program = [str(REPOSITORY / c) if c in ("train.py", "compress.py", "bench.py") else c for c in command]
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, *program],
+            cwd=cwd,
+            env=_environment(store, env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started, cwd)
+
+    return go
+
+
+class Started:
+    """A script that runs in the background, with its output in files."""
+
+    def __init__(self, command: list[str], cwd: Path, store: Path) -> None:
+        cwd.mkdir(parents=True, exist_ok=True)
+        self.cwd, self._began = cwd, time.monotonic()
+        self._files = [open(cwd / name, "w") for name in ("stdout.txt", "stderr.txt")]
+        self.process = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / command[0]), *command[1:]],
+            cwd=cwd,
+            env=_environment(store, {}),
+            stdin=subprocess.DEVNULL,
+            stdout=self._files[0],
+            stderr=self._files[1],
+        )
+
+    @property
+    def err(self) -> str:
+        return (self.cwd / "stderr.txt").read_text()
+
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+        """Wait until ``condition`` is true while the script runs; returns what it returned."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            value = condition()
+            if value:
+                return value
+            assert self.process.poll() is None, f"ended before {what}:\n{self.err}"
+            time.sleep(0.02)
+        raise AssertionError(f"no {what} within {seconds} s:\n{self.err}")
+
+    def children(self) -> list[int]:
+        """Process ids of its own children."""
+        file = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in file.read_text().split()] if file.exists() else []
+
+    def kill(self) -> list[int]:
+        """SIGKILL to the script alone; returns the children that it leaves."""
+        children = self.children()
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        return children
+
+    def end(self, seconds: float = 200) -> Ran:
+        self.process.wait(seconds)
+        out = (self.cwd / "stdout.txt").read_text()
+        return Ran(self.process.returncode, out, self.err, time.monotonic() - self._began, self.cwd)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for file in self._files:
+            file.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Started]]:
+    """``start("bench.py", *overrides, cwd=..., store=...)`` without waiting; what still runs at the end is killed."""
+    begun: list[Started] = []
+
+    def go(*command: str, cwd: Path, store: Path) -> Started:
+        begun.append(Started(list(command), cwd, store))
+        return begun[-1]
+
+    yield go
+    for one in begun:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def reviews_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WordPiece ``tokenizer.json`` over the words of the generated reviews, and letters for everything else."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    from edgedistil.tasks.generated import generate
+
+    letters = "abcdefghijklmnopqrstuvwxyz,.!?'"
+    text = [s for split in ("train", "validation") for s in generate(split, "reviews", 600, 600, 1, 0.0)["sentence"]]
+    words = sorted({w for s in text for w in s.split()})
+    pieces = dict.fromkeys([*SPECIAL, *words, *letters, *(f"##{x}" for x in letters)])
+    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def models(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], reviews_tokenizer: Path
+) -> dict[str, Path]:
+    """Folders as ``save_pretrained`` writes them: ``bert`` and ``distilbert`` classifiers, ``*_encoder`` without head."""
+    from tokenizers import Tokenizer
+
+    size = Tokenizer.from_file(str(reviews_tokenizer)).get_vocab_size()
+    root, found = tmp_path_factory.mktemp("models"), {}
+    for kind in ("bert", "distilbert"):
+        classifier = tiny_model(kind, vocab_size=size)
+        for name, model in ((kind, classifier), (f"{kind}_encoder", getattr(classifier, kind))):
+            model.save_pretrained(root / name)
+            shutil.copyfile(reviews_tokenizer, root / name / "tokenizer.json")
+            found[name] = root / name
+    return found
+
+
+@pytest.fixture(scope="session")
+def tiny(models: dict[str, Path]) -> list[str]:
+    """Overrides: the tiny DistilBERT encoder on a small reviews task."""
+    return ["model.origin=folder", f"model.location={models['distilbert_encoder']}", "model.convert_to=null", *SMALL]
+
+
+@pytest.fixture(scope="session")
+def rapid() -> list[str]:
+    """Overrides of bench.py: the shortest measurement that is one, behind gates that are wide open."""
+    return RAPID
+
+
+@dataclass(frozen=True)
+class Trained:
+    store: Path
+    cwd: Path
+    train: Ran
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str]) -> Trained:
+    """A store that holds the tiny model trained; read it, or copy it and add to the copy."""
+    root = tmp_path_factory.mktemp("trained")
+    return Trained(root / "store", root, run("train.py", *tiny, cwd=root, store=root / "store").ok())
+
+
+@pytest.fixture
+def copied(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the trained model's store."""
+    shutil.copytree(trained.store, tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+def listing(store: Path) -> dict[str, list[str]]:
+    """Fingerprints by step of all finished artifacts."""
+    found: dict[str, list[str]] = {}
+    for manifest in sorted(store.glob("artifacts/*/*/artifact.json")):
+        found.setdefault(manifest.parent.parent.name, []).append(manifest.parent.name)
+    return found
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Callable[[Path], dict[str, list[str]]]:
+    """``artifacts(store)``: fingerprints by step."""
+    return listing
