@@ -117,7 +117,7 @@ def test_valid_times_have_no_reason_against_them() -> None:
 
 
 def test_each_reason_against_times_is_said() -> None:
-    few = rounds_of(*[1.0] * 7) + [{"wall_ms": [1.0] * 7, "cpu_ms": [1.0] * 7}]
+    few = [*rounds_of(*[1.0] * 7), {"wall_ms": [1.0] * 7, "cpu_ms": [1.0] * 7}]
     samples = {"candidate": {"real": few, "tokens_16": rounds_of(*[1.0] * 4 + [1.5] * 4)},
                "torch_fp32": {"real": rounds_of(*[2.0] * 4 + [1.0] * 4)}}
     assert reasons_against(samples, load_before=1.6, cores=2) == [

@@ -153,7 +153,7 @@ def test_cold_start_phases_follow_each_other_from_the_start_of_the_process(fake:
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
-def test_the_torch_engine_answers_as_the_model_does(kind: str, tiny_folder: Callable[..., Path], tokenizer_file: Path) -> None:
+def test_the_torch_engine_answers_as_the_model_does(kind: str, tiny_folder: Callable[..., Path]) -> None:
     from edgedistil.tasks.encode import encode_with_types, load_tokenizer
     from edgedistil.workers.torch import TorchEngine
 

@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,6 +91,20 @@ def free_cores() -> int:
 def hostname() -> str:
     """This machine's name, as it stands in locks and records."""
     return platform.node()
+
+
+def busy_cores(seconds: float = 0.5) -> float:
+    """How many cores' worth of work everybody did while this process slept for ``seconds`` (steal included)."""
+    before = _cpu_jiffies()
+    time.sleep(seconds)
+    busy, total = (b - a for a, b in zip(before, _cpu_jiffies(), strict=True))
+    return round(busy / max(1, total) * (os.cpu_count() or 1), 3)
+
+
+def _cpu_jiffies() -> tuple[int, int]:
+    """(busy, all) since boot, over all cores."""
+    fields = [int(x) for x in _read("/proc/stat").partition("\n")[0].split()[1:9]] or [0] * 8
+    return sum(fields) - fields[3] - fields[4], sum(fields)
 
 
 def load_average() -> float:

@@ -19,7 +19,7 @@ def matrix(rows: list[Row]) -> str:
         ("peak RSS MB", lambda r: f"{r['peak_rss_mb_batch_1']:.0f}"),
         ("cold start ms", lambda r: f"{r['cold_start_total_ms_p50']:.0f}"),
         ("batch 32 /s", lambda r: f"{r['batch_32_sentences_per_s']:.0f}" if "batch_32_sentences_per_s" in r else ""),
-        ("", lambda r: "" if r["valid"] else "INVALID"),
+        ("remarks", lambda r: "" if r["valid"] else f"INVALID: {r['invalid_because']}"),
     ]
     several = [k for k in ("model", "task", "device") if len({r[k] for r in rows}) > 1]
     head = [*several, *(name for name, _ in columns)]
@@ -27,9 +27,8 @@ def matrix(rows: list[Row]) -> str:
     for r in rows:
         lead = [str(r[k]) for k in several]
         if r["status"] != "done":
-            body.append(
-                [*lead, str(r["compression"] or "-"), f"{r['status']}: {r['why'] or ''}"] + [""] * (len(columns) - 2)
-            )
+            blank = [""] * (len(columns) - 2)
+            body.append([*lead, str(r["compression"] or "-"), *blank, f"{r['status']}: {r['why'] or ''}"])
         else:
             body.append(lead + [cell(r) for _, cell in columns])
     return markdown(head, body)

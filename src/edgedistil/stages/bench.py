@@ -46,12 +46,12 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     candidate = Path(request["inputs"]["candidate"])
     examples = _validation(request, candidate)
     ids = encode(load_tokenizer(candidate, options["task"]["max_length"]), examples.texts)
-    load_before = host.load_average()
+    busy_before, load_before = host.busy_cores(), host.load_average()
     started = time.monotonic()
     cold = _cold_starts(options, candidate, examples)
     samples, workers, batches = _times(request, candidate, examples, ids)
     engine = options["device"]["engine"]
-    reasons = reasons_against(samples, load_before, options["host"]["cores"])
+    reasons = reasons_against(samples, busy_before)
     record = {
         "schema_version": RECORD_SCHEMA,
         "status": "done",
@@ -80,6 +80,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
             **options["host"],
             "engine": options["engine"],
             "torch": options["torch"],
+            "busy_cores_before": busy_before,
+            "busy_cores_after": host.busy_cores(),
             "load_average_before": load_before,
             "load_average_after": host.load_average(),
             "seconds": round(time.monotonic() - started, 2),

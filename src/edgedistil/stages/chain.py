@@ -176,8 +176,8 @@ class Planner:
                 runtime,
             )
         steps["compressed"] = model
+        steps["parent"] = self._export(trained, {"method": "none"}, label + "dense · FP32")
         if not self._load_time():
-            steps["parent"] = self._export(trained, {"method": "none"}, label + "dense · FP32")
             steps["exported"] = self._export(model, self.compression["quantization"], label + names["compression"])
         return steps
 

@@ -1,0 +1,190 @@
+"""Importance against brute force, exact sparsity, and cuts that remove what they say and nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from edgedistil.compression.importance import FisherImportance, MagnitudeImportance, Scores, TaylorImportance
+from edgedistil.compression.magnitude import prune_magnitude
+from edgedistil.compression.structured import Kept, choose, cut, unit_costs
+from edgedistil.models.folder import count_parameters
+from edgedistil.models.layers import encoder_layers
+from edgedistil.tasks.batching import collate
+
+KINDS = pytest.mark.parametrize("kind", ["distilbert", "bert"])
+
+
+def batches(sentence_ids: list[list[int]], size: int) -> list[dict[str, Tensor]]:
+    rows = [(ids, [0] * len(ids), index % 2) for index, ids in enumerate(sentence_ids)]
+    return [collate(rows[i : i + size], 0) for i in range(0, len(rows), size)]
+
+
+def masked_gradients(model: Any, ids: list[int], label: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Gradients of one sentence's loss by explicit mask variables, one a head and one a neuron of each layer."""
+    layers = encoder_layers(model)
+    heads = [torch.ones(x.heads, requires_grad=True) for x in layers]
+    neurons = [torch.ones(x.neurons, requires_grad=True) for x in layers]
+    hooks = []
+    for layer, head, neuron in zip(layers, heads, neurons, strict=True):
+        widened = head.repeat_interleave(layer.head_size)
+        hooks.append(layer.out.register_forward_pre_hook(lambda m, inputs, mask=widened: (inputs[0] * mask,)))
+        hooks.append(layer.ffn_out.register_forward_pre_hook(lambda m, inputs, mask=neuron: (inputs[0] * mask,)))
+    tokens = torch.tensor([ids])
+    logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor([label]))
+    found = torch.autograd.grad(loss, heads + neurons)
+    for hook in hooks:
+        hook.remove()
+    return list(found[: len(heads)]), list(found[len(heads) :])
+
+
+@KINDS
+@pytest.mark.parametrize(("importance", "reduce"), [(FisherImportance(), torch.square), (TaylorImportance(), torch.abs)])
+@pytest.mark.parametrize("uneven", [False, True])
+def test_importance_equals_brute_force_sentence_by_sentence(
+        kind: str, importance: Any, reduce: Callable[[Tensor], Tensor], uneven: bool, tiny_model: Callable[..., Any],
+        sentence_ids: list[list[int]], uneven_cut: Callable[[Any], Any]) -> None:
+    model = uneven_cut(tiny_model(kind)) if uneven else tiny_model(kind)
+    found = importance(model, batches(sentence_ids, 5))
+    wanted = Scores([torch.zeros_like(s) for s in found.heads], [torch.zeros_like(s) for s in found.neurons])
+    for index, ids in enumerate(sentence_ids):
+        heads, neurons = masked_gradients(model, ids, index % 2)
+        for layer in range(2):
+            wanted.heads[layer] += reduce(heads[layer])
+            wanted.neurons[layer] += reduce(neurons[layer])
+    for got, expected in zip(found.heads + found.neurons, wanted.heads + wanted.neurons, strict=True):
+        assert expected.max() > 0
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+
+
+@KINDS
+def test_importance_does_not_depend_on_batches_and_leaves_no_trace(kind: str, tiny_model: Callable[..., Any],
+                                                                   sentence_ids: list[list[int]]) -> None:
+    model = tiny_model(kind)
+    one, many = (FisherImportance()(model, batches(sentence_ids, size)) for size in (1, 12))
+    for a, b in zip(one.heads + one.neurons, many.heads + many.neurons, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.max()))
+    assert all(p.grad is None for p in model.parameters())
+    assert all(not m._forward_pre_hooks for m in model.modules())
+
+
+def test_magnitude_importance_is_the_norm_of_the_weights_that_read_a_unit(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model("distilbert")
+    scores = MagnitudeImportance()(model, [])
+    layer = encoder_layers(model)[1]
+    assert float(scores.heads[1][2]) == pytest.approx(float(layer.out.weight[:, 16:24].pow(2).sum().sqrt()), rel=1e-6)
+    assert float(scores.neurons[1][7]) == pytest.approx(float(layer.ffn_out.weight[:, 7].pow(2).sum().sqrt()), rel=1e-6)
+
+
+@KINDS
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
+def test_magnitude_pruning_zeroes_exactly_the_smallest(kind: str, ratio: float, tiny_model: Callable[..., Any]) -> None:
+    model, before = tiny_model(kind), tiny_model(kind)
+    facts = prune_magnitude(model, ratio)
+    names = {id(p): n for n, p in model.named_parameters()}
+    pruned = {names[id(linear.weight)] for layer in encoder_layers(model)
+              for linear in (layer.query, layer.key, layer.value, layer.out, layer.ffn_in, layer.ffn_out)}
+    old = dict(before.named_parameters())
+    total = sum(old[n].numel() for n in pruned)
+    assert total == 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    zeros = 0
+    for name, parameter in model.named_parameters():
+        if name not in pruned:
+            assert torch.equal(parameter, old[name])
+            continue
+        gone = parameter == 0
+        zeros += int(gone.sum())
+        assert torch.equal(parameter[~gone], old[name][~gone])
+        assert float(old[name][gone].abs().max()) <= facts["threshold"] < float(old[name][~gone].abs().min())
+    assert zeros == int(ratio * total)
+    assert facts["sparsity"] == zeros / total
+
+
+def test_magnitude_ratio_too_small_for_one_weight_changes_nothing(tiny_model: Callable[..., Any]) -> None:
+    assert prune_magnitude(tiny_model("bert"), 1e-6) == {"sparsity": 0.0, "threshold": 0.0}
+
+
+def random_scores(model: Any, seed: int) -> Scores:
+    generator = torch.Generator().manual_seed(seed)
+    layers = encoder_layers(model)
+    return Scores([torch.rand(x.heads, generator=generator) for x in layers],
+                  [torch.rand(x.neurons, generator=generator) for x in layers])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5, 0.7])
+def test_removed_share_is_the_ratio_within_rounding(ratio: float, seed: int, tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model("distilbert")
+    head, neuron = unit_costs(encoder_layers(model)[0])
+    total = 2 * (4 * head + 64 * neuron)
+    before = count_parameters(model)
+    kept = choose(model, random_scores(model, seed), ratio, ffn_multiple=8)
+    removed = cut(model, kept)
+    assert removed * total == pytest.approx(before - count_parameters(model))
+    # Rounding moves each layer by at most half a multiple; the last unit may be a whole head.
+    assert abs(removed - ratio) * total <= 2 * 4 * neuron + head
+    for layer in encoder_layers(model):
+        assert layer.heads >= 1
+        assert layer.neurons >= 8
+        assert layer.neurons % 8 == 0
+
+
+@pytest.mark.parametrize("ratio", [0.95, 0.999])
+def test_every_layer_keeps_a_head_and_a_multiple(ratio: float, tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model("bert")
+    kept = choose(model, random_scores(model, 0), ratio, ffn_multiple=16)
+    assert [(len(k.heads), len(k.neurons)) for k in kept] == [(1, 16), (1, 16)]
+
+
+def test_unimportant_units_go_first_in_whichever_layer(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model("distilbert")
+    heads = [torch.tensor([5.0, 0.0, 5.0, 0.0]), torch.tensor([9.0, 9.0, 9.0, 9.0])]
+    neurons = [torch.full((64,), 3.0), torch.full((64,), 3.0)]
+    neurons[1][:32] = 0.0
+    head, neuron = unit_costs(encoder_layers(model)[0])
+    ratio = (2 * head + 32 * neuron) / (8 * head + 128 * neuron)
+    kept = choose(model, Scores(heads, neurons), ratio, ffn_multiple=8)
+    assert kept == [Kept([0, 2], list(range(64))), Kept([0, 1, 2, 3], list(range(32, 64)))]
+
+
+def test_unit_costs_are_the_weights_that_a_unit_owns(tiny_model: Callable[..., Any]) -> None:
+    # Head: 3 × (32 × 8 + 8) + 8 × 32; neuron: 32 + 1 + 32
+    assert unit_costs(encoder_layers(tiny_model("bert"))[0]) == (1048, 65)
+
+
+@KINDS
+def test_cutting_units_that_nothing_reads_leaves_the_logits(kind: str, tiny_model: Callable[..., Any],
+                                                            sentence_ids: list[list[int]]) -> None:
+    model = tiny_model(kind)
+    heads, neurons = [[1], [0, 3]], [list(range(3, 19)), [*range(40), 63]]
+    with torch.no_grad():
+        for layer, gone_heads, gone_neurons in zip(encoder_layers(model), heads, neurons, strict=True):
+            for h in gone_heads:
+                layer.out.weight[:, 8 * h : 8 * h + 8] = 0
+            layer.ffn_out.weight[:, gone_neurons] = 0
+    inputs = {k: v for k, v in batches(sentence_ids, 12)[0].items() if k in ("input_ids", "attention_mask")}
+    with torch.inference_mode():
+        before = model(**inputs).logits
+    removed = cut(model, [Kept([h for h in range(4) if h not in a], [n for n in range(64) if n not in b])
+                          for a, b in zip(heads, neurons, strict=True)])
+    assert removed == pytest.approx((3 * 1048 + 57 * 65) / (8 * 1048 + 128 * 65))
+    with torch.inference_mode():
+        after = model(**inputs).logits
+    assert before.std() > 0.1
+    torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-6)
+
+
+@KINDS
+def test_cut_model_still_learns(kind: str, tiny_model: Callable[..., Any], uneven_cut: Callable[[Any], Any],
+                                sentence_ids: list[list[int]]) -> None:
+    model = uneven_cut(tiny_model(kind))
+    batch = batches(sentence_ids, 12)[0]
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    torch.nn.functional.cross_entropy(logits, batch["labels"]).backward()
+    for layer in encoder_layers(model):
+        for linear in (layer.query, layer.value, layer.out, layer.ffn_in, layer.ffn_out):
+            assert linear.weight.grad is not None
+            assert float(linear.weight.grad.abs().sum()) > 0
