@@ -71,6 +71,35 @@ def _environment(store: Path, changes: dict[str, str]) -> dict[str, str]:
     return kept | ours | changes
 
 
+SENTINEL = """
+import os
+import sys
+
+
+def note(event, arguments):
+    if event == "subprocess.Popen":
+        with open(os.environ["CHILDREN_NOTED"], "a") as file:
+            file.write(f"{arguments[1]}\\n")
+
+
+sys.addaudithook(note)
+"""
+
+
+@pytest.fixture
+def children_noted(tmp_path: Path) -> tuple[dict[str, str], Callable[[], list[str]]]:
+    """(environment, list of the edgedistil commands that a script run in it has started)."""
+    folder, noted = tmp_path / "sentinel", tmp_path / "children.txt"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SENTINEL)
+    environment = {"PYTHONPATH": str(folder), "CHILDREN_NOTED": str(noted)}
+
+    def commands() -> list[str]:
+        return [line for line in noted.read_text().splitlines() if "edgedistil" in line] if noted.exists() else []
+
+    return environment, commands
+
+
 @pytest.fixture(scope="session")
 def run() -> Callable[..., Ran]:
     """``run("bench.py", *overrides, cwd=..., store=..., env=...)``: one script to its end; ``-m module`` works too."""
@@ -195,7 +224,7 @@ def models(
     size = Tokenizer.from_file(str(reviews_tokenizer)).get_vocab_size()
     root, found = tmp_path_factory.mktemp("models"), {}
     for kind in ("bert", "distilbert"):
-        classifier = tiny_model(kind, vocab_size=size)
+        classifier = tiny_model(kind, vocab_size=size, initializer_range=0.3)
         for name, model in ((kind, classifier), (f"{kind}_encoder", getattr(classifier, kind))):
             model.save_pretrained(root / name)
             shutil.copyfile(reviews_tokenizer, root / name / "tokenizer.json")
@@ -234,6 +263,40 @@ def copied(trained: Trained, tmp_path: Path) -> Path:
     """A copy of the trained model's store."""
     shutil.copytree(trained.store, tmp_path / "copied")
     return tmp_path / "copied"
+
+
+@dataclass(frozen=True)
+class Swept:
+    store: Path
+    cwd: Path
+    compress: Ran
+    bench: Ran
+    overrides: list[str]
+
+    @property
+    def folder(self) -> Path:
+        """The multirun's folder."""
+        return Path(self.bench.summary["folder"])
+
+
+CELLS = [
+    "compression/pruning=none,structured",
+    "compression/quantization=none,int8_dynamic,int4_ort",
+    "compression/recovery=distillation",
+    "compression.recovery.steps=4",
+]
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str], trained: Trained) -> Swept:
+    """Six cells measured on top of the trained model; read only."""
+    root = tmp_path_factory.mktemp("swept")
+    shutil.copytree(trained.store, root / "store")
+    chosen = ["compression=structured_50", "compression/quantization=int8_dynamic", "compression.recovery.steps=4"]
+    compress = run("compress.py", *tiny, *LOOSE, *chosen, cwd=root, store=root / "store").ok()
+    overrides = ["-m", *tiny, *RAPID, *CELLS]
+    bench = run("bench.py", *overrides, cwd=root, store=root / "store").ok()
+    return Swept(root / "store", root, compress, bench, overrides)
 
 
 def listing(store: Path) -> dict[str, list[str]]:

@@ -31,11 +31,13 @@ def refusal(call: Callable[[], Any]) -> str:
     return str(caught.value)
 
 
-def test_folder_is_known_by_its_files_not_its_place(locate: Callable[..., Origin], tiny_folder: Callable[..., Path]) -> None:
+def test_folder_is_known_by_its_files_not_its_place(locate: Callable[..., Origin],
+                                                    tiny_folder: Callable[..., Path]) -> None:
     folder = tiny_folder("bert")
     found = locate(folder)
     names = ("config.json", "model.safetensors", "tokenizer.json")
-    assert found == Origin({"origin": "folder", "files": {n: file_digest(folder / n) for n in names}}, str(folder), True)
+    identity = {"origin": "folder", "files": {n: file_digest(folder / n) for n in names}}
+    assert found == Origin(identity, str(folder), fine_tuned=True)
     moved = folder.rename(folder.parent / "moved")
     assert locate(moved).identity == found.identity
 
@@ -82,7 +84,8 @@ def test_unknown_architecture_is_named_with_the_supported_ones(locate: Callable[
         f"{folder}/config.json has model_type='roberta'; supported: bert, distilbert"
 
 
-def test_config_that_is_no_json_is_the_users_error(locate: Callable[..., Origin], tiny_folder: Callable[..., Path]) -> None:
+def test_config_that_is_no_json_is_the_users_error(locate: Callable[..., Origin],
+                                                   tiny_folder: Callable[..., Path]) -> None:
     folder = tiny_folder("bert")
     (folder / "config.json").write_text("{")
     assert "config.json" in refusal(lambda: locate(folder))
@@ -93,8 +96,8 @@ def test_place_that_is_neither_folder_nor_onnx_is_named(locate: Callable[..., Or
     assert refusal(lambda: locate(tmp_path / "m.onnx")) == f"model.location={str(tmp_path / 'm.onnx')!r}: no such file"
 
 
-def test_bare_onnx_file_takes_its_tokenizer_from_beside_it_or_from_a_folder(locate: Callable[..., Origin], tmp_path: Path,
-                                                                            tokenizer_file: Path) -> None:
+def test_bare_onnx_file_takes_its_tokenizer_from_beside_it_or_from_a_folder(
+        locate: Callable[..., Origin], tmp_path: Path, tokenizer_file: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"onnx")
     assert f"{tmp_path} has no tokenizer.json for m.onnx" in refusal(lambda: locate(tmp_path / "m.onnx"))
     found = locate(tmp_path / "m.onnx", tokenizer=str(tokenizer_file.parent))

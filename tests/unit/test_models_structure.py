@@ -116,7 +116,9 @@ def test_evenly_cut_ffn_with_all_heads_needs_nothing_of_ours(kind: str, tiny_mod
     folder = tiny_folder(model)
     assert not (folder / "structure.json").exists()
     again = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    assert torch.equal(answer(again), answer(model))
+    assert all(torch.equal(again.state_dict()[name], value) for name, value in model.state_dict().items())
+    # transformers maps the file, so its tensors are aligned otherwise and kernels may add in another order.
+    torch.testing.assert_close(answer(again), answer(model), atol=1e-6, rtol=0)
     assert torch.equal(answer(load_classifier(folder)), answer(model))
 
 
@@ -141,7 +143,7 @@ def test_cut_weights_without_their_structure_are_refused(tiny_model: Callable[..
                                                          tiny_folder: Callable[..., Path]) -> None:
     folder = tiny_folder(uneven_cut(tiny_model("distilbert")))
     (folder / "structure.json").unlink()
-    with pytest.raises(UserError, match="weights and config.json disagree: size mismatch"):
+    with pytest.raises(UserError, match=r"weights and config\.json disagree: size mismatch"):
         load_classifier(folder)
 
 

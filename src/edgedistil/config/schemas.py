@@ -40,6 +40,7 @@ class Task:
     metrics: list[str] = field(default_factory=lambda: ["accuracy"])
     max_length: int = 128
     held_out: float = 0.02
+    phrases: bool = False
     limit_train: int | None = None
     limit_validation: int | None = None
 

@@ -15,7 +15,7 @@ def show(outcomes: list[dict[str, Any]], folder: Path, store: Store, references:
     summary |= {"cells": len(outcomes), "cached": sum(bool(o.get("cached")) for o in outcomes), "folder": str(folder)}
     stage = outcomes[0]["stage"]
     if counts["planned"]:
-        _plan(outcomes, summary)
+        _plan(outcomes, summary, store)
     elif stage == "bench":
         from .report import report
 
@@ -31,15 +31,23 @@ def show(outcomes: list[dict[str, Any]], folder: Path, store: Store, references:
     print(json.dumps(summary, sort_keys=True))
 
 
-def _plan(outcomes: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    """Cells, then the steps that would run, each once however many cells need it."""
+def _plan(outcomes: list[dict[str, Any]], summary: dict[str, Any], store: Store) -> None:
+    """Cells, then the steps that would run, each once however many cells need it, and what like steps took here."""
+    from ..store.upkeep import typical
+
+    known = typical(store)
     missing: dict[str, dict[str, Any]] = {}
     for outcome in outcomes:
         state = "read from the store" if outcome.get("cached") else outcome.get("why") or "to compute"
         print(f"{outcome['status']:8} {outcome['label']}: {state}")
         missing |= {s["fingerprint"]: s for s in outcome.get("steps", []) if not s["cached"]}
     for step in missing.values():
-        print(f"  would run {step['step']:8} {step['label']}")
+        seconds, size_mb = known.get(step["step"], (None, 0.0))
+        cost = f"about {seconds:.0f} s, {size_mb:.0f} MB" if seconds is not None else "no like step in the store yet"
+        print(f"  would run {step['step']:8} {step['label']} ({cost})")
+    summary["expected_s"] = round(sum(known.get(s["step"], (0.0, 0.0))[0] for s in missing.values()), 1)
+    summary["expected_mb"] = round(sum(known.get(s["step"], (0.0, 0.0))[1] for s in missing.values()), 1)
+    summary["steps_of_unknown_cost"] = sum(s["step"] not in known for s in missing.values())
     summary["steps_to_compute"] = len(missing)
 
 

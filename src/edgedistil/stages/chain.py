@@ -118,7 +118,7 @@ class Planner:
         trainer = resolve_trainer(self.cfg["trainer"])
         options = {
             "model": self.origin.identity,
-            "task": self._task("held_out", "limit_train", "limit_validation"),
+            "task": self._task("held_out", "phrases", "limit_train", "limit_validation"),
             "data": data.identity,
             "trainer": {k: v for k, v in trainer.items() if k not in _SHOWN_ONLY},
             **{k: self.cfg[k] for k in ("objective", "optimizer", "scheduler", "callbacks", "loader", "seed")},
@@ -145,7 +145,11 @@ class Planner:
         model, label = trained, f"{names['model']} on {names['task']}: "
         pruning, recovery = self.compression["pruning"], self.compression["recovery"]
         data = self._data("train")
-        calibration = {"task": self._task("held_out", "limit_train"), "data": data.identity, "seed": self.cfg["seed"]}
+        calibration = {
+            "task": self._task("held_out", "phrases", "limit_train"),
+            "data": data.identity,
+            "seed": self.cfg["seed"],
+        }
         runtime = {**self.common, "files": data.files}
         if pruning["method"] == "magnitude":
             model = steps["pruned"] = Step(

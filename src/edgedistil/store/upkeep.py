@@ -1,6 +1,7 @@
 """Keeping the store in bounds: list it, size it, remove what was not used lately."""
 
 import shutil
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,17 @@ def entries(store: Store) -> list[Entry]:
     """All finished artifacts, oldest first."""
     seen: set[tuple[int, int]] = set()
     return sorted(_scan(store, seen), key=lambda e: e.created_unix_s)
+
+
+def typical(store: Store) -> dict[str, tuple[float, float]]:
+    """Median seconds and MB of the artifacts that each step has in the store: what another one may cost."""
+    seconds: dict[str, list[float]] = {}
+    sizes: dict[str, list[float]] = {}
+    for manifest in (store.root / "artifacts").glob(f"*/*/{ARTIFACT_FILE}"):
+        facts = read_json(manifest)
+        seconds.setdefault(facts["step"], []).append(facts.get("seconds", 0.0))
+        sizes.setdefault(facts["step"], []).append(sum(f["bytes"] for f in facts["files"].values()) / 1e6)
+    return {step: (statistics.median(values), statistics.median(sizes[step])) for step, values in seconds.items()}
 
 
 def _scan(store: Store, seen: set[tuple[int, int]]) -> Iterator[Entry]:

@@ -64,12 +64,41 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     return examples
 
 
-def hold_out(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Split off a part of train for model choice: (rest, held out), the same for the same seed."""
-    order = list(range(len(examples)))
-    random.Random(seed).shuffle(order)
-    count = max(2, round(len(order) * fraction)) if fraction else 0
-    return examples.take(sorted(order[count:])), examples.take(sorted(order[:count]))
+def hold_out(examples: Examples, fraction: float, seed: int, phrases: bool = False) -> tuple[Examples, Examples]:
+    """Split off a part of train for model choice: (rest, held out), the same for the same seed.
+
+    Args:
+        fraction: of the texts that may be held out.
+        phrases: the split also holds phrases of its sentences (SST-2). Then only texts that are part of no other text
+            are held out, and every phrase of theirs leaves the rest, so that nothing held out was seen in training.
+    """
+    candidates = _whole_texts(examples) if phrases else list(range(len(examples)))
+    random.Random(seed).shuffle(candidates)
+    count = max(2, round(len(candidates) * fraction)) if fraction else 0
+    held_out = sorted(candidates[:count])
+    gone = set(held_out)
+    if phrases:
+        seen = {phrase for i in held_out for phrase in _phrases(examples.texts[i])}
+        gone |= {i for i, text in enumerate(examples.texts) if tuple(text[0].split()) in seen}
+    return examples.take([i for i in range(len(examples)) if i not in gone]), examples.take(held_out)
+
+
+def _phrases(text: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """Every run of words of a text, itself included."""
+    words = text[0].split()
+    return {tuple(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+
+
+def _whole_texts(examples: Examples) -> list[int]:
+    """Indices of the texts that are no phrase of a longer text, ascending."""
+    longest_first = sorted(range(len(examples)), key=lambda i: (-len(examples.texts[i][0].split()), i))
+    seen: set[tuple[str, ...]] = set()
+    whole = []
+    for index in longest_first:
+        if tuple(examples.texts[index][0].split()) not in seen:
+            whole.append(index)
+            seen |= _phrases(examples.texts[index])
+    return sorted(whole)
 
 
 def _table(task: dict[str, Any], source: Source, split: str) -> dict[str, list[Any]]:
