@@ -66,7 +66,8 @@ class Ran:
 
 
 def _environment(store: Path, changes: dict[str, str]) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k not in ("EDGEDISTIL_DATA", "EDGEDISTIL_PARENT", "HYDRA_FULL_ERROR")}
+    unwanted = ("EDGEDISTIL_DATA", "EDGEDISTIL_PARENT", "HYDRA_FULL_ERROR")
+    kept = {k: v for k, v in os.environ.items() if k not in unwanted}
     ours = {"EDGEDISTIL_STORE": str(store), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return kept | ours | changes
 
@@ -128,7 +129,7 @@ class Started:
     def __init__(self, command: list[str], cwd: Path, store: Path) -> None:
         cwd.mkdir(parents=True, exist_ok=True)
         self.cwd, self._began = cwd, time.monotonic()
-        self._files = [open(cwd / name, "w") for name in ("stdout.txt", "stderr.txt")]
+        self._files = [(cwd / name).open("w") for name in ("stdout.txt", "stderr.txt")]
         self.process = subprocess.Popen(
             [sys.executable, str(REPOSITORY / command[0]), *command[1:]],
             cwd=cwd,
@@ -137,6 +138,10 @@ class Started:
             stdout=self._files[0],
             stderr=self._files[1],
         )
+
+    @property
+    def out(self) -> str:
+        return (self.cwd / "stdout.txt").read_text()
 
     @property
     def err(self) -> str:
@@ -154,12 +159,20 @@ class Started:
         raise AssertionError(f"no {what} within {seconds} s:\n{self.err}")
 
     def children(self) -> list[int]:
-        """Process ids of its own children."""
-        file = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in file.read_text().split()] if file.exists() else []
+        """Process ids of all its descendants, its own child first."""
+        found, todo = [], [self.process.pid]
+        while todo:
+            pid = todo.pop(0)
+            try:
+                own = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            found += [int(child) for child in own]
+            todo += [int(child) for child in own]
+        return found
 
     def kill(self) -> list[int]:
-        """SIGKILL to the script alone; returns the children that it leaves."""
+        """SIGKILL to the script alone; returns the descendants that it leaves."""
         children = self.children()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
@@ -167,8 +180,7 @@ class Started:
 
     def end(self, seconds: float = 200) -> Ran:
         self.process.wait(seconds)
-        out = (self.cwd / "stdout.txt").read_text()
-        return Ran(self.process.returncode, out, self.err, time.monotonic() - self._began, self.cwd)
+        return Ran(self.process.returncode, self.out, self.err, time.monotonic() - self._began, self.cwd)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -218,7 +230,7 @@ def reviews_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def models(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], reviews_tokenizer: Path
 ) -> dict[str, Path]:
-    """Folders as ``save_pretrained`` writes them: ``bert`` and ``distilbert`` classifiers, ``*_encoder`` without head."""
+    """Folders as ``save_pretrained`` writes them: classifiers ``bert``, ``distilbert``; ``*_encoder`` has no head."""
     from tokenizers import Tokenizer
 
     size = Tokenizer.from_file(str(reviews_tokenizer)).get_vocab_size()
@@ -288,7 +300,9 @@ CELLS = [
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str], trained: Trained) -> Swept:
+def swept(
+    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str], trained: Trained
+) -> Swept:
     """Six cells measured on top of the trained model; read only."""
     root = tmp_path_factory.mktemp("swept")
     shutil.copytree(trained.store, root / "store")

@@ -32,7 +32,7 @@ WRONG = {
     "unknown third-party option": (["train.py", "optimizer.learning_rate=1"], ["learning_rate", "weight_decay"]),
     "wrong type": (["train.py", "task.max_length=abc"], ["task.max_length", "'abc'", "Integer"]),
     "wrong type of a list": (["bench.py", "measurement.lengths=short"], ["measurement.lengths", "short"]),
-    "unknown choice of a group": (["bench.py", "compression=nope"], ["compression/nope", "structured_50", "int8", "none"]),
+    "unknown choice of a group": (["bench.py", "compression=nope"], ["compression/nope", "structured_50", "int8"]),
     "unknown task": (["train.py", "task=nope"], ["task/nope", "sst2", "reviews", "files"]),
     "unknown method": (
         ["compress.py", "compression.quantization.method=int9"],
@@ -50,13 +50,19 @@ WRONG = {
         ["train.py", "task=files", "task.train=a.xlsx", "task.validation=a.xlsx"],
         ["a.xlsx", ".csv"],
     ),
-    "missing data folder": (["train.py", "task=sst2", "task.data_dir=nowhere"], ["task.data_dir", "nowhere", "train.parquet"]),
+    "missing data folder": (
+        ["train.py", "task=sst2", "task.data_dir=nowhere"],
+        ["task.data_dir", "nowhere", "train.parquet"],
+    ),
     "ratio out of range": (
         ["compress.py", "compression=structured_50", "compression.pruning.ratio=1.5"],
         ["compression.pruning.ratio=1.5", "at least 0", "below 1"],
     ),
     "seed that is no integer": (["train.py", "seed=abc"], ["seed='abc'", "seed=42"]),
-    "hub model without revision": (["train.py", "model=distilbert", "model.revision=null"], ["model.revision", "distilbert"]),
+    "hub model without revision": (
+        ["train.py", "model=distilbert", "model.revision=null"],
+        ["model.revision", "distilbert"],
+    ),
     "model folder that is not there": (
         ["train.py", "model.origin=folder", "model.location=nowhere"],
         ["model.location='nowhere'", "folder"],

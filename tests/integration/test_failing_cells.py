@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,8 @@ def test_gate_gives_its_figures_as_reason(gated: Any) -> None:
     assert rows["dense · FP32"]["status"] == "done"
     failed = rows["dense · 4-bit"]
     assert failed["status"] == "failed"
-    assert re.search(r"parity gate: int4_ort moves the logits by 0\.\d{3} .*allowed 1e-06.* of 80 answers", failed["why"])
+    figures = r"parity gate: int4_ort moves the logits by 0\.\d{3} .*allowed 1e-06.* of 80 answers"
+    assert re.search(figures, failed["why"])
     assert "max_rms" in failed["why"]
     assert not failed["accuracy"]
     table = (Path(gated[0].summary["folder"]) / "table.md").read_text()
@@ -89,10 +89,10 @@ def test_cells_whose_input_is_wrong_stand_beside_good_ones(
 ) -> None:
     sweep = f"model.location={tmp_path / 'nowhere'},{models['distilbert_encoder']}"
     ran = run("bench.py", "-m", *tiny, *rapid, sweep, cwd=tmp_path, store=swept.store)
-    assert ran.code == 1
-    assert {k: ran.summary[k] for k in ("cells", "done", "failed", "cached")} == {
-        "cells": 2, "done": 1, "failed": 1, "cached": 1,
-    }
+    # Everything that failed is bad input.
+    assert ran.code == 2
+    expected = {"cells": 2, "done": 1, "failed": 1, "cached": 1}
+    assert {k: ran.summary[k] for k in expected} == expected
     with open(ran.summary["results"], newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [r["status"] for r in rows] == ["failed", "done"]
@@ -111,7 +111,7 @@ def test_plan_with_a_wrong_cell(run: Any, tiny: list[str], models: dict[str, Pat
     sweep = f"model.location={tmp_path / 'nowhere'},{models['distilbert_encoder']}"
     ran = run("bench.py", "-m", *tiny, sweep, "plan=true", cwd=tmp_path, store=tmp_path / "store")
     assert "Traceback" not in ran.err
-    assert ran.code == 1
+    assert ran.code == 2
     assert (ran.summary["planned"], ran.summary["failed"]) == (1, 1)
     assert "neither a folder" in ran.out
 
@@ -125,10 +125,3 @@ def test_text_longer_than_the_model_knows_says_so(
     said = ran.err if ran.code == 2 else ran.summary["why"]
     assert "measurement.lengths" in said
     assert "64" in said
-
-
-def test_each_failing_run_counts_once(gated: Any) -> None:
-    """Statuses in the table, the CSV and the summary are the same."""
-    ran, _ = gated
-    found = Counter(r["status"] for r in _rows(ran).values())
-    assert found == {"done": ran.summary["done"], "failed": ran.summary["failed"]}

@@ -28,8 +28,6 @@ ALLOWED = {
     "compression": {"errors", "models"},
     "reporting": {"errors", "config", "store"},
 }
-# What breaks the order today, each with its one file.
-EXCEPTIONS = {("workers/torch.py", "compression")}
 # Highest: they may import everything.
 TOP = {"stages", "__main__", "__init__"}
 
@@ -73,13 +71,8 @@ def test_imports_point_downwards(package: str) -> None:
         if package_of(path) != package:
             continue
         name = str(path.relative_to(SOURCE))
-        wrong = {target for target in ours(path) - ALLOWED[package] if (name, target) not in EXCEPTIONS}
+        wrong = ours(path) - ALLOWED[package]
         assert not wrong, f"{name} imports {', '.join(sorted(wrong))}"
-
-
-def test_exceptions_are_still_needed() -> None:
-    for name, target in EXCEPTIONS:
-        assert target in ours(SOURCE / name), f"{name} no longer imports {target}: strike it from EXCEPTIONS"
 
 
 @pytest.mark.parametrize("package", ["config", "store", "devices", "reporting"])

@@ -113,3 +113,13 @@ def test_bare_onnx_is_measured_as_it_is() -> None:
     for cell in (compression("structured"), compression(quantization="int8_dynamic")):
         why = why_impossible(canonical_compression(cell), {"engine": "onnxruntime"}, bare_onnx=True)
         assert why == "a bare ONNX file is measured as it is: compression needs a Hugging Face folder"
+
+
+def test_recovery_after_magnitude_pruning_is_refused_because_it_would_fill_the_zeros() -> None:
+    compression = {
+        "pruning": {"method": "magnitude", "ratio": 0.5}, "recovery": {"method": "distillation"},
+        "quantization": {"method": "none"},
+    }
+    device = {"engine": "onnxruntime"}
+    assert "fill the zeros" in (why_impossible(compression, device, bare_onnx=False) or "")
+    assert why_impossible(compression | {"recovery": {"method": "none"}}, device, bare_onnx=False) is None

@@ -15,6 +15,8 @@ def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onn
     """One line that says why this combination can't run, or None when it can."""
     method = compression["quantization"]["method"]
     engine = device["engine"]
+    if compression["pruning"]["method"] == "magnitude" and compression["recovery"]["method"] != "none":
+        return "recovery would fill the zeros of magnitude pruning again: use compression/recovery=none, or structured"
     if engine not in _ENGINES[method]:
         allowed = " or ".join(_ENGINES[method])
         if "torch" in _ENGINES[method]:

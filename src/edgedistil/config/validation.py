@@ -77,7 +77,8 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
 
 def closest(word: str, allowed: Any) -> str:
     """``" (did you mean 'x'?)"`` for the nearest allowed word, or nothing."""
-    match = difflib.get_close_matches(word, [str(a) for a in allowed], n=1)
+    names = [str(a) for a in allowed]
+    match = [n for n in names if n.startswith(word)] or difflib.get_close_matches(word, names, n=1)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
@@ -140,6 +141,13 @@ def _check_values(plain: dict[str, Any]) -> None:
         if not inside or math.isnan(value):
             upper = "" if math.isinf(high) else f" and {'at most' if closed else 'below'} {high:g}"
             raise UserError(f"{dotted}={value:g} is out of range: it must be at least {low:g}{upper}")
+    block = _lookup(plain, "compression.quantization.block_size")
+    if block is not None and block & (block - 1):
+        raise UserError(
+            f"compression.quantization.block_size={block} is no power of two; allowed: 16, 32, 64, 128, 256"
+        )
+    if any(size < 1 for size in _lookup(plain, "measurement.batches") or []):
+        raise UserError("measurement.batches holds a number below 1; example: measurement.batches=[8,32]")
     for length in _lookup(plain, "measurement.lengths") or []:
         if length < 3:
             raise UserError(f"measurement.lengths holds {length}; a sentence has at least 3 tokens ([CLS] word [SEP])")

@@ -9,14 +9,18 @@ _MATRIX_BYTES = 16_384
 _FLOATS = {onnx.TensorProto.FLOAT: 4, onnx.TensorProto.FLOAT16: 2, onnx.TensorProto.DOUBLE: 8}
 
 
-def lint(model: onnx.ModelProto, quantised: bool) -> list[str]:
+def lint(model: onnx.ModelProto, quantised: bool, float_tables: bool = False) -> list[str]:
     """One line a fault; an empty list is a clean file.
 
     Looks for matrices stored twice (tied weights that an exporter copied: optimum#1326), float matrices left over in a
     quantised graph, dropout in training mode, and initialisers that nothing reads.
+
+    Args:
+        float_tables: the embedding tables are meant to stay in float (``quantization.embeddings=false``).
     """
     faults: list[str] = []
     seen: dict[bytes, str] = {}
+    meant_float = ("logits.", "types.", *(("words.", "positions.") if float_tables else ()))
     used = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
     for tensor in model.graph.initializer:
         size = len(tensor.raw_data)
@@ -27,8 +31,8 @@ def lint(model: onnx.ModelProto, quantised: bool) -> list[str]:
         first = seen.setdefault(tensor.raw_data, tensor.name)
         if first != tensor.name:
             faults.append(f"{tensor.name} is stored twice (as {first} too)")
-        is_scale = tensor.name.endswith(".scale")
-        if quantised and tensor.data_type in _FLOATS and len(tensor.dims) > 1 and not is_scale:
+        meant = tensor.name.endswith(".scale") or tensor.name.startswith(meant_float)
+        if quantised and tensor.data_type in _FLOATS and len(tensor.dims) > 1 and not meant:
             faults.append(f"{tensor.name} is left in float ({size / 1e6:.2f} MB) in a quantised graph")
     faults += [
         f"{node.name or node.op_type} is dropout in training mode"

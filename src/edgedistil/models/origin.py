@@ -72,7 +72,12 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
     if not path.is_dir():
         raise UserError(f"model.location={model['location']!r} is neither a folder nor an .onnx file")
     _check_files(path)
-    config = json.loads((path / "config.json").read_text())
+    try:
+        config = json.loads((path / "config.json").read_text())
+    except ValueError as error:
+        raise UserError(
+            f"{path}/config.json is no JSON ({error}); save the model again with save_pretrained"
+        ) from error
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         raise UserError(f"{path}/config.json has model_type={kind!r}; supported: {', '.join(ARCHITECTURES)}")

@@ -64,17 +64,21 @@ def _scan(store: Store, seen: set[tuple[int, int]]) -> Iterator[Entry]:
 def collect(store: Store, keep_days: float, everything: bool = False) -> tuple[int, float]:
     """Remove artifacts made more than ``keep_days`` ago (or all), abandoned work and old failures.
 
-    Work that a living process holds the lock of is left alone.
+    Work that a living process holds the lock of is left alone, and so is what it reads.
 
     Returns:
         How many folders went, and how many MB.
     """
     limit = time.time() - keep_days * 86400
     removed, freed = 0, 0.0
+    in_use = _inputs_of_running_steps(store)
     for entry in entries(store):
-        if everything or entry.created_unix_s < limit:
+        if (everything or entry.created_unix_s < limit) and str(entry.path) not in in_use:
             shutil.rmtree(entry.path)
             removed, freed = removed + 1, freed + entry.size_mb
+    for failure in (store.root / "failures").glob("*.json"):
+        if everything or failure.stat().st_mtime < limit:
+            failure.unlink()
     for work in (store.root / "work").glob("*"):
         size = sum(p.stat().st_size for p in work.rglob("*") if p.is_file()) / 1e6
         try:
@@ -84,6 +88,18 @@ def collect(store: Store, keep_days: float, everything: bool = False) -> tuple[i
         except BlockingIOError:
             continue
     return removed, freed
+
+
+def _inputs_of_running_steps(store: Store) -> set[str]:
+    """Folders that a step with a living holder of its lock reads now."""
+    found: set[str] = set()
+    for request in (store.root / "work").glob("*/request.json"):
+        try:
+            with locked(store.root / "locks" / f"{request.parent.name}.lock", on_wait=_refuse):
+                continue
+        except BlockingIOError:
+            found |= set(read_json(request)["inputs"].values())
+    return found
 
 
 def _refuse(holder: str) -> None:

@@ -1,5 +1,6 @@
 """Reading a split into texts and labels, with every fault of a user's file said in one line."""
 
+import math
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -116,13 +117,20 @@ def _table(task: dict[str, Any], source: Source, split: str) -> dict[str, list[A
 def _read_file(path: str) -> dict[str, list[Any]]:
     import pandas
 
+    kind = path.lower()
     try:
-        if path.endswith(".parquet"):
+        if kind.endswith(".parquet"):
             frame = pandas.read_parquet(path)
-        elif path.endswith((".jsonl", ".json")):
-            frame = pandas.read_json(path, lines=path.endswith(".jsonl"))
+        elif kind.endswith((".jsonl", ".json")):
+            frame = pandas.read_json(path, lines=kind.endswith(".jsonl"))
         else:
-            frame = pandas.read_csv(path, sep="\t" if path.endswith(".tsv") else ",", encoding="utf-8-sig")
+            frame = pandas.read_csv(
+                path,
+                sep="\t" if kind.endswith(".tsv") else ",",
+                encoding="utf-8-sig",
+                keep_default_na=False,
+                na_values=[""],
+            )
     except (ValueError, OSError) as error:
         raise UserError(f"{path!r} can't be read: {str(error).splitlines()[0]}") from error
     return {str(name): frame[name].tolist() for name in frame.columns}
@@ -171,24 +179,42 @@ def _strings(values: list[Any], column: str, split: str) -> list[str]:
 
 
 def _infer_names(raw: list[Any]) -> list[str]:
-    if all(_is_whole(v) for v in raw):
-        return [str(i) for i in range(int(max(raw, default=-1)) + 1)]
-    return sorted({str(v) for v in raw})
+    numbers = {int(v) for v in raw if _is_whole(v)}
+    if numbers and all(_is_whole(v) for v in raw):
+        # Codes 0..n−1 may miss a class in this file; anything else is a name that happens to be a number.
+        span = range(max(numbers) + 1)
+        return [
+            str(n)
+            for n in (span if min(numbers) >= 0 and len(span) <= 2 * len(numbers) and 0 in numbers else sorted(numbers))
+        ]
+    return sorted({_name(v) for v in raw if not _is_missing(v)})
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return numeric and math.isfinite(value) and value == int(value)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _name(value: Any) -> str:
+    return str(int(value)) if _is_whole(value) else str(value)
 
 
 def _label_ids(raw: list[Any], names: list[str], split: str) -> list[int]:
-    by_name = {name.lower(): i for i, name in enumerate(names)}
+    exact = {name: i for i, name in enumerate(names)}
+    folded = {name.lower(): i for i, name in enumerate(names)}
     ids = []
     for row, value in enumerate(raw):
-        known = by_name.get(str(value).lower())
-        if known is None and isinstance(value, int | float) and value == value and _is_whole(value):
-            known = int(value) if 0 <= value < len(names) else None
-        if known is None:
-            hint = " (-1 marks an unlabelled split)" if str(value) == "-1" else ""
+        known = exact.get(_name(value))
+        if known is None and len(folded) == len(names):
+            known = folded.get(_name(value).lower())
+        if known is None and _is_whole(value) and 0 <= value < len(names):
+            known = int(value)
+        if known is None or _is_missing(value):
+            hint = " (-1 marks an unlabelled split)" if _name(value) == "-1" else ""
             raise UserError(
                 f"row {row + 1} of the {split} split has label {value!r}{hint}; known labels: {', '.join(names)}"
             )

@@ -30,7 +30,7 @@ class TorchEngine:
         clock["tokenizer"] = time.monotonic_ns()
         quantization = request.get("quantization", "none")
         if quantization in ("nf4", "llm_int8"):
-            from edgedistil.compression.bitsandbytes import quantise_linears
+            from edgedistil.models.bitsandbytes import quantise_linears
 
             self._model = quantise_linears(load_classifier(folder), quantization)
         else:

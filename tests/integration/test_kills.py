@@ -1,0 +1,127 @@
+"""SIGKILL at any moment costs time, never a result: the next run goes on, and nothing is left over."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Checkpoints every quarter of an epoch; long enough to be killed in the middle, short enough to finish.
+LONG = [
+    "task.generator.train=400",
+    "trainer.max_epochs=4",
+    "loader.batch_size=8",
+    "~callbacks.early_stopping",
+]
+
+
+def _gone(pid: int) -> bool:
+    """No such process, or one that has ended and waits for its parent to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _wait_for_end(pids: list[int], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not all(_gone(p) for p in pids):
+        assert time.monotonic() < end, f"still alive after {seconds} s: {[p for p in pids if not _gone(p)]}"
+        time.sleep(0.02)
+
+
+def _leftovers(store: Path) -> list[str]:
+    return [p.name for folder in ("work", "failures") for p in (store / folder).glob("*")]
+
+
+def _weights(store: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    return load_file(next(store.glob("artifacts/train/*/model.safetensors")))
+
+
+@pytest.fixture
+def command(tiny: list[str], models: dict[str, Path], tmp_path: Path) -> list[str]:
+    """A training on a model without dropout, so that nothing but the order of the texts is left to chance."""
+    folder = tmp_path / "model"
+    shutil.copytree(models["distilbert_encoder"], folder)
+    config = json.loads((folder / "config.json").read_text())
+    changed = config | {key: 0.0 for key in ("dropout", "attention_dropout", "seq_classif_dropout")}
+    (folder / "config.json").write_text(json.dumps(changed))
+    return ["train.py", *tiny, *LONG, f"model.location={folder}"]
+
+
+def _kill_parent(script: Any, store: Path) -> None:
+    script.until(lambda: list(store.glob("work/*/checkpoints/last.ckpt")), "a checkpoint")
+    children = script.kill()
+    assert len(children) == 1
+    _wait_for_end(children)
+    assert not list(store.glob("artifacts/train/*"))
+    assert list(store.glob("work/*/checkpoints/last.ckpt"))
+
+
+def _kill_child(script: Any, store: Path) -> None:
+    script.until(lambda: "resuming from step" in script.err, "a resumed run")
+    os.kill(script.children()[0], signal.SIGKILL)
+    ran = script.end()
+    assert ran.code == 1
+    assert ran.summary["status"] == "failed"
+    assert "SIGKILL" in ran.summary["why"]
+    assert "Traceback" not in ran.err + ran.out
+    notes = [json.loads(p.read_text()) for p in (store / "failures").iterdir()]
+    assert ["SIGKILL" in n["message"] for n in notes] == [True]
+    assert list(store.glob("work/*/checkpoints/last.ckpt")), "the checkpoint is gone"
+
+
+def test_training_killed_twice_ends_where_an_untouched_one_does(
+    command: list[str], start: Any, run: Any, artifacts: Any, tmp_path: Path
+) -> None:
+    import numpy as np
+
+    store, untouched = tmp_path / "killed", tmp_path / "untouched"
+    _kill_parent(start(*command, cwd=tmp_path / "first", store=store), store)
+    _kill_child(start(*command, cwd=tmp_path / "second", store=store), store)
+
+    ran = run(*command, cwd=tmp_path / "third", store=store).ok()
+    assert "resuming from step" in ran.err
+    assert ran.computed == ["train"]
+    assert ran.summary["facts"]["steps"] == 4 * 48
+    assert {step: len(found) for step, found in artifacts(store).items()} == {"train": 1}
+    assert _leftovers(store) == []
+
+    calm = run(*command, cwd=tmp_path / "fourth", store=untouched).ok()
+    assert "resuming" not in calm.err
+    expected, found = _weights(untouched), _weights(store)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def _kill_in(step: str, script: Any) -> None:
+    """Kill the script once the child of ``step`` is there, and its worker where it has one."""
+    processes = 2 if step in ("predict", "bench") else 1
+    script.until(lambda: f" - {step}: " in script.out and len(script.children()) >= processes, step)
+    _wait_for_end(script.kill())
+
+
+def test_later_steps_killed_one_after_another(
+    copied: Path, tmp_path: Path, start: Any, run: Any, tiny: list[str], rapid: list[str], artifacts: Any
+) -> None:
+    chosen = ["compression/pruning=structured", "compression/recovery=distillation", "compression.recovery.steps=4"]
+    command = ["bench.py", *tiny, *rapid, *chosen, "compression/quantization=int8_dynamic"]
+    for step in ("prune", "recover", "export", "predict", "bench"):
+        _kill_in(step, start(*command, cwd=tmp_path / step, store=copied))
+        # The step that was killed left its work, the one before has cleaned up.
+        assert len(list((copied / "work").iterdir())) == 1, step
+    ran = run(*command, cwd=tmp_path / "last", store=copied).ok()
+    assert ran.summary["status"] == "done"
+    found = artifacts(copied)
+    found.pop("report")
+    assert {name: len(keys) for name, keys in found.items()} == {
+        "train": 1, "prune": 1, "recover": 1, "export": 2, "predict": 2, "bench": 1,
+    }
+    assert _leftovers(copied) == []
