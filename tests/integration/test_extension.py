@@ -58,5 +58,6 @@ def test_wrong_target_is_one_line(run: Any, tiny: list[str], tmp_path: Path) -> 
     ran = run("train.py", *command, cwd=tmp_path / "cwd", store=tmp_path / "store")
     assert ran.code == 2
     lines = [line for line in ran.err.splitlines() if line.strip()]
-    assert len(lines) == 1
+    assert len(lines) == 1, ran.err
     assert lines[0].startswith("error: objective._target_='not_there.Scaled'")
+    assert "No module named 'not_there'" in lines[0]

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..learning.quiet import quiet
 from ..store.files import link_or_copy
 from ..tasks.source import Source
 
@@ -59,9 +60,8 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.folder import count_parameters, save_model
     from ..models.reference import predict, read_reference, write_reference
     from ..models.shrunken import load_classifier, structure_of
-    from .train import _quiet
 
-    _quiet()
+    quiet()
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     network = load_classifier(source)
     before = count_parameters(network)
@@ -120,9 +120,9 @@ def recover(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.shrunken import load_classifier, structure_of
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import load_tokenizer
-    from .train import _quiet, fit
+    from .train import fit
 
-    _quiet()
+    quiet()
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     recovery, task = options["recovery"], options["task"]
     check_nodes(
