@@ -3,12 +3,14 @@
 import csv
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+FP32 = {"quantization": {"method": "none"}}
 LOOSE = ["compression.quantization.max_rms=10", "compression.quantization.min_agreement=0"]
 
 
@@ -45,7 +47,8 @@ def compressed(own: dict[str, Any], run: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def benched(own: dict[str, Any], run: Any, rapid: list[str], compressed: Any) -> Any:
-    command = [*own["model"], *own["files"], *rapid, "compression=int8", "device.baselines=[onnxruntime_fp32,torch_fp32]"]
+    baselines = "device.baselines=[onnxruntime_fp32,torch_fp32]"
+    command = [*own["model"], *own["files"], *rapid, "compression=int8", baselines]
     return run("bench.py", *command, cwd=own["root"] / "bench", store=own["store"]).ok()
 
 
@@ -79,19 +82,17 @@ def test_compress_trains_nothing(compressed: Any, own: dict[str, Any], artifacts
     folder = Path(compressed.summary["folder"])
     assert {"model.onnx", "tokenizer.json", "config.json"} <= {p.name for p in folder.iterdir()}
     assert json.loads((folder / "config.json").read_text())["id2label"] == {"0": "negative", "1": "positive"}
-    inputs = 2 * (folder / "model.onnx").stat().st_size
-    assert inputs < (folder / "model.safetensors").stat().st_size
+    assert 2 * (folder / "model.onnx").stat().st_size < (folder / "model.safetensors").stat().st_size
 
 
 def test_bench_of_the_own_model(benched: Any, own: dict[str, Any], models: dict[str, Path], texts: Any) -> None:
-    assert benched.computed == ["export", "predict", "predict", "bench"]
+    assert Counter(benched.computed) == {"export": 1, "predict": 2, "bench": 1}
     record = json.loads((Path(benched.summary["folder"]) / "record.json").read_text())
     assert record["names"]["model"] == "bert"
     assert record["quality"]["n"] == 60
     assert set(record["speedup"]) == {"onnxruntime_fp32", "torch_fp32"}
     assert record["environment"]["torch"]["versions"]["torch"]
-    drift = record["quality"]["against_parent"]["max_logit_drift"]
-    assert 0 < drift
+    assert record["quality"]["against_parent"]["max_logit_drift"] > 0
     with open(benched.summary["results"], newline="") as stream:
         assert next(csv.DictReader(stream))["tokens_32_times_faster_than_torch_fp32"]
     answers = _logits_of(models["bert"], [t for t, _ in texts]).argmax(-1)
@@ -105,13 +106,10 @@ def test_fp32_file_answers_as_the_folder_does(
 ) -> None:
     sentences = [t for t, _ in texts[:10]] + ["never seen , nor heard of !"]
     files = [p.parent for p in own["store"].glob("artifacts/export/*/artifact.json")]
-    (folder,) = [f for f in files if json.loads((f / "artifact.json").read_text())["options"] == _FP32]
+    (folder,) = [f for f in files if json.loads((f / "artifact.json").read_text())["options"] == FP32]
     expected = _logits_of(models["bert"], sentences)
     assert np.ptp(expected, axis=0).min() > 0.1, "a model that answers all texts alike shows nothing"
     np.testing.assert_allclose(_onnx_logits(folder, sentences), expected, atol=1e-4, rtol=0)
-
-
-_FP32 = {"quantization": {"method": "none"}}
 
 
 def test_structured_cut_of_the_own_model(own: dict[str, Any], run: Any, benched: Any, artifacts: Any) -> None:
@@ -131,7 +129,7 @@ def test_structured_cut_without_a_training_file(own: dict[str, Any], run: Any, t
     ran = run("compress.py", *command, cwd=tmp_path, store=own["store"])
     assert ran.code == 2
     assert "task.train=FILE" in ran.err
-    assert list(tmp_path.iterdir()) == [tmp_path / "store"] or list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bare_onnx_file(own: dict[str, Any], compressed: Any, run: Any, rapid: list[str], tmp_path: Path) -> None:
@@ -155,7 +153,9 @@ def test_bare_onnx_file(own: dict[str, Any], compressed: Any, run: Any, rapid: l
     assert skipped.computed == []
 
 
-def test_pairs_of_texts(models: dict[str, Path], texts: Any, run: Any, tmp_path: Path) -> None:
+def test_pairs_of_texts(
+    models: dict[str, Path], texts: Any, run: Any, rapid: list[str], tmp_path: Path
+) -> None:
     import onnxruntime
     from safetensors.numpy import load_file
 
@@ -176,3 +176,8 @@ def test_pairs_of_texts(models: dict[str, Path], texts: Any, run: Any, tmp_path:
     (blind,) = session.run(["logits"], feed | {"token_type_ids": np.zeros_like(types)})
     np.testing.assert_allclose(right[0], kept["logits"][0], atol=1e-4, rtol=0)
     assert np.abs(right - blind).max() > 1e-3, "the third input changes nothing"
+
+    bench = run("bench.py", *command, *rapid, cwd=tmp_path / "bench", store=tmp_path / "store").ok()
+    record = json.loads((Path(bench.summary["folder"]) / "record.json").read_text())
+    adopted = json.loads(next((tmp_path / "store").glob("artifacts/adopt/*/artifact.json")).read_text())
+    assert record["quality"]["accuracy"] == adopted["facts"]["validation"]["accuracy"]

@@ -5,9 +5,6 @@ from typing import Any
 
 from ..store.files import read_json, write_json
 
-# Steps that train log their own run, with curves, through Lightning's logger.
-_LOGGED_BY_TRAINER = ("train", "recover")
-
 
 def wandb_node(loggers: dict[str, Any] | None) -> dict[str, Any] | None:
     """The config of the W&B logger among the chosen loggers, or None."""
@@ -17,14 +14,15 @@ def wandb_node(loggers: dict[str, Any] | None) -> dict[str, Any] | None:
 def log_artifacts(folders: list[Path], node: dict[str, Any], store: Path, sweep: str | None) -> int:
     """Log every artifact that has no run yet in this project; returns how many runs were made.
 
-    A run's id is the artifact's fingerprint, so that logging again would continue the same run.
+    A run's id is the artifact's fingerprint: the final figures of a training step join the run that Lightning's logger
+    began with its curves.
     """
     project = str(node.get("project", "edgedistil"))
     made = 0
     for folder in folders:
         artifact = read_json(folder / "artifact.json")
         marker = store / "wandb" / project / f"{artifact['fingerprint']}.json"
-        if marker.exists() or artifact["step"] in _LOGGED_BY_TRAINER:
+        if marker.exists():
             continue
         _log(artifact, folder, project, node, sweep)
         write_json(marker, {"project": project, "id": artifact["fingerprint"][:32]})

@@ -97,7 +97,12 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     resume = last if _is_whole(last) else None
     if resume:
         log.info("resuming from step %d", torch.load(resume, weights_only=True)["global_step"])
-    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    finally:
+        for logger in trainer.loggers:
+            if type(logger).__name__ == "WandbLogger":
+                logger.experiment.finish()  # type: ignore[attr-defined]
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best and keep_best:
         module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])
@@ -116,15 +121,16 @@ def loggers(request: dict[str, Any]) -> list[Any]:
             runs = len(list((Path(request["work"]) / "logs").glob("*")))
             built += build_all({"csv": node}, save_dir=request["work"], name="logs", version=f"run_{runs}")
         elif node["_target_"].endswith("WandbLogger"):
-            built += build_all(
-                {"wandb": node},
-                save_dir=request["work"],
+            wandb = build(
+                node,
                 id=request["fingerprint"][:32],
                 group=request["runtime"].get("sweep"),
                 job_type=request["step"],
                 name=request["label"],
-                config=request["options"],
             )
+            # Not an argument of build: it would instantiate the `_target_` nodes inside.
+            wandb.experiment.config.update(request["options"], allow_val_change=True)
+            built.append(wandb)
         else:
             built += build_all({"other": node})
     return built

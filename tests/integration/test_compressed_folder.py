@@ -1,0 +1,91 @@
+"""What compress leaves: a folder that loads again, in a process that knows nothing of the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RELOAD = """
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from edgedistil.models.reference import predict, read_reference
+from edgedistil.models.shrunken import load_classifier, structure_of
+from transformers import AutoModelForSequenceClassification
+
+found = {}
+for folder in map(Path, sys.argv[1:]):
+    ids, types, expected = read_reference(folder)
+    model = load_classifier(folder)
+    found[str(folder)] = {
+        "equal": bool((predict(model, ids, types) == expected).all()),
+        "n": len(ids),
+        "spread": float(np.ptp(expected, axis=0).min()),
+        "structure": structure_of(model)["layers"],
+        "training": model.training,
+    }
+    if not (folder / "structure.json").exists():
+        auto = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        found[str(folder)]["auto"] = bool((predict(auto, ids, types) == expected).all())
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def reloaded(swept: Any, run: Any) -> dict[str, dict[str, Any]]:
+    """By step, what a fresh process finds in the trained, pruned and recovered folders."""
+    folders = {
+        step: str(next(swept.store.glob(f"artifacts/{step}/*"))) for step in ("train", "prune", "recover", "export")
+    }
+    ran = run("-c", RELOAD, *folders.values(), cwd=swept.cwd / "reload", store=swept.store).ok()
+    return {step: ran.summary[folder] for step, folder in folders.items()}
+
+
+@pytest.mark.parametrize("step", ["train", "prune", "recover", "export"])
+def test_answers_are_bit_equal_after_reloading(reloaded: dict[str, dict[str, Any]], step: str) -> None:
+    found = reloaded[step]
+    assert found["equal"]
+    assert found["n"] == 80
+    assert found["spread"] > 0
+    assert found["training"] is False
+
+
+def test_cut_is_really_gone(reloaded: dict[str, dict[str, Any]], swept: Any) -> None:
+    full = [{"heads": 4, "ffn": 64}] * 2
+    assert reloaded["train"]["structure"] == full
+    cut = reloaded["prune"]["structure"]
+    assert reloaded["recover"]["structure"] == cut
+    assert cut != full
+    assert all(new["heads"] <= 4 and new["ffn"] <= 64 and new["ffn"] % 16 == 0 for new in cut)
+    sizes = {s: next(swept.store.glob(f"artifacts/{s}/*/model.safetensors")).stat().st_size for s in ("train", "prune")}
+    assert sizes["prune"] < sizes["train"]
+
+
+def test_uncut_folder_loads_with_transformers_alone(reloaded: dict[str, dict[str, Any]]) -> None:
+    assert reloaded["train"]["auto"] is True
+
+
+def test_recovery_moved_the_pruned_model(swept: Any) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    before, after = (load_file(next(swept.store.glob(f"artifacts/{s}/*/model.safetensors"))) for s in ("prune", "recover"))
+    assert before.keys() == after.keys()
+    assert any(np.abs(before[name] - after[name]).max() > 1e-6 for name in before)
+
+
+def test_manifest_holds_the_digest_of_every_file(swept: Any) -> None:
+    import hashlib
+
+    manifests = list(swept.store.glob("artifacts/*/*/artifact.json"))
+    assert len(manifests) >= 22
+    for manifest in manifests:
+        folder: Path = manifest.parent
+        files = json.loads(manifest.read_text())["files"]
+        assert set(files) == {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {"artifact.json"}
+        for name, facts in files.items():
+            data = (folder / name).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (facts["bytes"], facts["sha256"])
