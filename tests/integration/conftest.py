@@ -11,29 +11,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-SMALL = [
-    "task.generator.train=200",
-    "task.generator.validation=80",
-    "trainer.max_epochs=1",
-    "loader.batch_size=16",
-]
+SMALL = ["task.generator.train=200", "task.generator.validation=80", "trainer.max_epochs=1", "loader.batch_size=16"]
 LOOSE = ["compression.quantization.max_rms=10", "compression.quantization.min_agreement=0"]
+SHORTEST = {"rounds": 2, "burst": 2, "cold_starts": 1, "warmup_calls": 1, "batch_rounds": 1, "lengths": [16, 32]}
 RAPID = [
     *LOOSE,
     "measurement=rapid",
-    "measurement.rounds=2",
-    "measurement.burst=2",
-    "measurement.cold_starts=1",
-    "measurement.warmup_calls=1",
-    "measurement.batch_rounds=1",
-    "measurement.lengths=[16,32]",
-    "measurement.batches=[8]",
+    *(f"measurement.{name}={value}" for name, value in {**SHORTEST, "batches": [8]}.items()),
     "device.baselines=[onnxruntime_fp32]",
 ]
 
@@ -46,13 +37,11 @@ class Ran:
     out: str
     err: str
     seconds: float
-    cwd: Path
 
     @property
     def summary(self) -> dict[str, Any]:
         """The JSON object that is the last line of standard output."""
-        found: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
-        return found
+        return json.loads(self.out.strip().splitlines()[-1])  # type: ignore[no-any-return]
 
     @property
     def computed(self) -> list[str]:
@@ -118,7 +107,7 @@ def run() -> Callable[..., Ran]:
             text=True,
             timeout=timeout,
         )
-        return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started, cwd)
+        return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
 
     return go
 
@@ -180,7 +169,7 @@ class Started:
 
     def end(self, seconds: float = 200) -> Ran:
         self.process.wait(seconds)
-        return Ran(self.process.returncode, self.out, self.err, time.monotonic() - self._began, self.cwd)
+        return Ran(self.process.returncode, self.out, self.err, time.monotonic() - self._began)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -256,39 +245,19 @@ def rapid() -> list[str]:
     return RAPID
 
 
-@dataclass(frozen=True)
-class Trained:
-    store: Path
-    cwd: Path
-    train: Ran
-
-
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str]) -> Trained:
-    """A store that holds the tiny model trained; read it, or copy it and add to the copy."""
+def trained(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str]) -> Any:
+    """``store``, which holds the tiny model trained (read it, or add to a copy of it), and the run ``train``."""
     root = tmp_path_factory.mktemp("trained")
-    return Trained(root / "store", root, run("train.py", *tiny, cwd=root, store=root / "store").ok())
+    done = run("train.py", *tiny, cwd=root, store=root / "store").ok()
+    return SimpleNamespace(store=root / "store", train=done)
 
 
 @pytest.fixture
-def copied(trained: Trained, tmp_path: Path) -> Path:
+def copied(trained: Any, tmp_path: Path) -> Path:
     """A copy of the trained model's store."""
     shutil.copytree(trained.store, tmp_path / "copied")
     return tmp_path / "copied"
-
-
-@dataclass(frozen=True)
-class Swept:
-    store: Path
-    cwd: Path
-    compress: Ran
-    bench: Ran
-    overrides: list[str]
-
-    @property
-    def folder(self) -> Path:
-        """The multirun's folder."""
-        return Path(self.bench.summary["folder"])
 
 
 CELLS = [
@@ -301,27 +270,30 @@ CELLS = [
 
 @pytest.fixture(scope="session")
 def swept(
-    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str], trained: Trained
-) -> Swept:
-    """Six cells measured on top of the trained model; read only."""
+    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str], trained: Any
+) -> Any:
+    """Read only: the ``store`` with six cells measured on top of the trained model, and the runs ``compress`` and
+    ``bench`` (its ``overrides``, its multirun ``folder``)."""
     root = tmp_path_factory.mktemp("swept")
     shutil.copytree(trained.store, root / "store")
     chosen = ["compression=structured_50", "compression/quantization=int8_dynamic", "compression.recovery.steps=4"]
     compress = run("compress.py", *tiny, *LOOSE, *chosen, cwd=root, store=root / "store").ok()
     overrides = ["-m", *tiny, *RAPID, *CELLS]
     bench = run("bench.py", *overrides, cwd=root, store=root / "store").ok()
-    return Swept(root / "store", root, compress, bench, overrides)
-
-
-def listing(store: Path) -> dict[str, list[str]]:
-    """Fingerprints by step of all finished artifacts."""
-    found: dict[str, list[str]] = {}
-    for manifest in sorted(store.glob("artifacts/*/*/artifact.json")):
-        found.setdefault(manifest.parent.parent.name, []).append(manifest.parent.name)
-    return found
+    folder = Path(bench.summary["folder"])
+    return SimpleNamespace(
+        store=root / "store", cwd=root, compress=compress, bench=bench, overrides=overrides, folder=folder
+    )
 
 
 @pytest.fixture(scope="session")
 def artifacts() -> Callable[[Path], dict[str, list[str]]]:
-    """``artifacts(store)``: fingerprints by step."""
+    """``artifacts(store)``: fingerprints by step of all finished artifacts."""
+
+    def listing(store: Path) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for manifest in sorted(store.glob("artifacts/*/*/artifact.json")):
+            found.setdefault(manifest.parent.parent.name, []).append(manifest.parent.name)
+        return found
+
     return listing

@@ -29,7 +29,7 @@ for folder in map(Path, sys.argv[1:]):
     }
     if not (folder / "structure.json").exists():
         auto = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-        found[str(folder)]["auto"] = bool((predict(auto, ids, types) == expected).all())
+        found[str(folder)]["auto"] = float(np.abs(predict(auto, ids, types) - expected).max())
 print(json.dumps(found))
 """
 
@@ -65,14 +65,17 @@ def test_cut_is_really_gone(reloaded: dict[str, dict[str, Any]], swept: Any) -> 
 
 
 def test_uncut_folder_loads_with_transformers_alone(reloaded: dict[str, dict[str, Any]]) -> None:
-    assert reloaded["train"]["auto"] is True
+    # Its weights lie in memory as they lie in the file, which moves the last bit of sums.
+    assert reloaded["train"]["auto"] < 1e-5
+    assert "auto" not in reloaded["prune"]
 
 
 def test_recovery_moved_the_pruned_model(swept: Any) -> None:
     import numpy as np
     from safetensors.numpy import load_file
 
-    before, after = (load_file(next(swept.store.glob(f"artifacts/{s}/*/model.safetensors"))) for s in ("prune", "recover"))
+    files = [next(swept.store.glob(f"artifacts/{step}/*/model.safetensors")) for step in ("prune", "recover")]
+    before, after = map(load_file, files)
     assert before.keys() == after.keys()
     assert any(np.abs(before[name] - after[name]).max() > 1e-6 for name in before)
 

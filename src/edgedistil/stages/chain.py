@@ -88,7 +88,11 @@ class Planner:
         return self.compression["quantization"]["method"] in ("nf4", "llm_int8")
 
     def _task(self, *extra: str) -> dict[str, Any]:
-        return {k: self.cfg["task"][k] for k in (*_TASK_KEYS, *extra)}
+        wanted = {k: self.cfg["task"][k] for k in (*_TASK_KEYS, *extra)}
+        if not wanted.get("phrases", True):
+            # Holding out single texts is the plain way; an option that is off has no place in a fingerprint.
+            del wanted["phrases"]
+        return wanted
 
     def _data(self, *splits: str) -> Source:
         """The data's identity cut down to the splits that a step reads."""

@@ -193,7 +193,7 @@ def _training_part(request: dict[str, Any], limit: int) -> Any:
     task = options["task"]
     names = _label_names(Path(request["inputs"]["model"]))
     everything = load(task, Source(options["data"], request["runtime"]["files"]), "train", names, options["seed"])
-    rest, _ = hold_out(everything, task["held_out"], options["seed"], task["phrases"])
+    rest, _ = hold_out(everything, task["held_out"], options["seed"], task.get("phrases", False))
     order = list(range(len(rest)))
     random.Random(options["seed"]).shuffle(order)
     return rest.take(order[:limit])

@@ -29,7 +29,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     lightning.seed_everything(options["seed"], verbose=False)
     output, task, source = Path(request["output"]), options["task"], Source(options["data"], runtime["files"])
     everything = load(task, source, "train", None, options["seed"])
-    rest, held_out = hold_out(everything, task["held_out"], options["seed"], task["phrases"])
+    rest, held_out = hold_out(everything, task["held_out"], options["seed"], task.get("phrases", False))
     validation = load(task, source, "validation", everything.label_names, options["seed"])
     network = load_for_training(runtime["location"], options["model"], everything.label_names)
     save_tokenizer(runtime["location"], options["model"], output)
