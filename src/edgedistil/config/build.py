@@ -54,7 +54,7 @@ def _signature_problems(target: str, node: dict[str, Any], path: str, handed_in:
     try:
         signature = inspect.signature(get_object(target))
     except (ImportError, ValueError, TypeError, AttributeError) as error:
-        yield f"{path}._target_={target!r} can't be imported: {str(error).splitlines()[0]}"
+        yield f"{path}._target_={target!r} can't be imported: {' '.join(str(error).split())}"
         return
     parameters = signature.parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):

@@ -27,6 +27,7 @@ class Origin:
     fine_tuned: bool
     bare_onnx: bool = False
     tokenizer: str | None = None
+    max_positions: int | None = None
 
 
 def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -62,7 +63,12 @@ def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
     if digests.digest(weights) != embedded.WEIGHTS_SHA256:
         raise UserError(f"{weights} is damaged; delete {folder} and run: make embedded-model")
     identity = {"origin": "package", "sha256": embedded.WEIGHTS_SHA256, "convert_to": model["convert_to"]}
-    return Origin(identity, str(folder), fine_tuned=False)
+    return Origin(identity, str(folder), fine_tuned=False, max_positions=_max_positions(folder))
+
+
+def _max_positions(folder: Path) -> int | None:
+    value: int | None = json.loads((folder / "config.json").read_text()).get("max_position_embeddings")
+    return value
 
 
 def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -87,7 +93,7 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
     identity: dict[str, Any] = {"origin": "folder", "files": {n: digests.digest(path / n) for n in names}}
     if not fine_tuned:
         identity["convert_to"] = model["convert_to"]
-    return Origin(identity, str(path), fine_tuned)
+    return Origin(identity, str(path), fine_tuned, max_positions=config.get("max_position_embeddings"))
 
 
 def _check_files(path: Path) -> None:

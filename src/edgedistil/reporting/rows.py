@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..store.files import read_json
 
 
@@ -13,7 +14,10 @@ def row(outcome: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {k: names.get(k) for k in ("model", "task", "compression", "device")}
     flat |= {"status": outcome["status"], "why": outcome.get("why"), "fingerprint": outcome.get("fingerprint")}
     if outcome["status"] == "done" and outcome.get("step") == "bench":
-        flat |= _figures(read_json(Path(outcome["folder"]) / "record.json"), outcome["folder"])
+        record = Path(outcome["folder"]) / "record.json"
+        if not record.is_file():
+            raise UserError(f"the record {record} is no longer in the store; run the sweep again")
+        flat |= _figures(read_json(record), outcome["folder"])
     return flat
 
 

@@ -78,6 +78,7 @@ def _one_line(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _stop(error: BaseException) -> None:
+    sweep.forget_if_no_job_ran()
     if os.environ.get("HYDRA_FULL_ERROR"):
         raise error
     print(f"error: {explain(error)}", file=sys.stderr)

@@ -6,6 +6,7 @@ from typing import Any
 from ..config.canonical import canonical_compression, compression_label
 from ..config.compatibility import why_impossible
 from ..devices import host
+from ..errors import UserError
 from ..models import origin as origins
 from ..store.store import Store
 from ..tasks.source import Source
@@ -49,6 +50,7 @@ class Planner:
             "logger": cfg["logger"],
         }
         self.choices = choices
+        self._check_lengths()
 
     def cell(self) -> Cell:
         """The cell's names and steps as far as this stage goes."""
@@ -66,6 +68,16 @@ class Planner:
         if self.stage == "bench":
             steps |= self._measured(steps, names)
         return Cell(names, steps)
+
+    def _check_lengths(self) -> None:
+        limit = self.origin.max_positions
+        wanted = {
+            "task.max_length": [self.cfg["task"]["max_length"]],
+            "measurement.lengths": self.cfg.get("measurement", {}).get("lengths", []),
+        }
+        for option, lengths in wanted.items():
+            if limit is not None and lengths and max(lengths) > limit:
+                raise UserError(f"{option} asks for {max(lengths)} tokens; this model knows positions up to {limit}")
 
     def _needs_train(self) -> bool:
         if self.stage == "train" or not self.origin.fine_tuned:

@@ -24,6 +24,8 @@ def main(request_file: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "filelock", "fsspec", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It logs each failed import over several lines beside the exception that we turn into one.
+    logging.getLogger("hydra").setLevel(logging.CRITICAL)
     request = read_json(Path(request_file))
     work = Path(request["work"])
     try:

@@ -1,7 +1,6 @@
 """One Hydra job: validate, plan, make the steps, leave the outcome where the sweep finds it."""
 
 import logging
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..store.files import write_json
 from ..store.store import Store
 from .chain import Cell, Planner
 from .runner import ensure
-from .sweep import CELL_FILE
+from .sweep import CELL_FILE, remove_with_empty_parents
 
 log = logging.getLogger("edgedistil")
 # The step whose artifact a stage is asked for.
@@ -45,10 +44,17 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
         outcome = _list(stage, cell, store) if plain["plan"] else _make(stage, cell, store, plain, sweep)
     except UserError as error:
         if not multirun:
-            _forget(folder)
+            logging.shutdown()
+            remove_with_empty_parents(folder)
             raise
         log.error("%s", error)
-        outcome = {"status": "failed", "why": str(error), "names": {"model": "-", "task": "-"}, "kind": "user"}
+        outcome = {
+            "status": "failed",
+            "why": str(error),
+            "names": {"model": "-", "task": "-"},
+            "kind": "user",
+            "label": "-",
+        }
     outcome |= {
         "stage": stage,
         "overrides": list(hydra.overrides.task),
@@ -121,14 +127,3 @@ def _list(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
 
 def _goal(stage: str, cell: Cell) -> Any:
     return next(cell.steps[name] for name in _GOAL[stage] if name in cell.steps)
-
-
-def _forget(folder: Path) -> None:
-    """Remove the output folder of a run that never began, and the day's folder if it is empty now."""
-    logging.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
-    for parent in list(folder.parents)[:2]:
-        try:
-            parent.rmdir()
-        except OSError:
-            return

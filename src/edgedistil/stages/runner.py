@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,8 @@ def _failure(step: Step, work: Path, code: int, store: Store) -> Exception:
         error = {"kind": "died", "message": f"the process died ({name}{hint})", "traceback": ""}
     message = f"{step.name} ({step.label}): {error['message']}"
     if error["kind"] == "user":
+        if not (work / "checkpoints").is_dir():
+            shutil.rmtree(work, ignore_errors=True)
         return UserError(error["message"])
     store.note_failure(step.fingerprint, {"step": step.name, "label": step.label, **error})
     return StepError(message, error["traceback"])

@@ -1,5 +1,6 @@
 """What belongs to a whole multirun: its manifest, written when it starts, and where its cells leave their outcomes."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,24 @@ def _jobs(config: DictConfig) -> list[list[str]] | None:
     params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
     parsed = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
     return [list(job) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for job in batch]
+
+
+def forget_if_no_job_ran() -> None:
+    """Remove the folder of a sweep that stopped before its first job, and the day's folder if it is empty now."""
+    folder = started.get("folder")
+    if folder is None or not folder.is_dir() or any(p.is_dir() and p.name.isdigit() for p in folder.iterdir()):
+        return
+    remove_with_empty_parents(folder)
+
+
+def remove_with_empty_parents(folder: Path) -> None:
+    """Remove ``folder`` and up to two parents that hold nothing else (Hydra's date folders)."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in list(folder.parents)[:2]:
+        try:
+            parent.rmdir()
+        except OSError:
+            return
 
 
 def outcomes(folder: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.build import build, build_all, check_nodes
+from ..errors import UserError
 from ..learning.quiet import quiet
 from ..tasks.source import Source
 
@@ -31,7 +32,8 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     everything = load(task, source, "train", None, options["seed"])
     rest, held_out = hold_out(everything, task["held_out"], options["seed"], task.get("phrases", False))
     validation = load(task, source, "validation", everything.label_names, options["seed"])
-    network = load_for_training(runtime["location"], options["model"], everything.label_names)
+    # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
+    network = load_for_training(runtime["location"], options["model"], everything.label_names).train()
     save_tokenizer(runtime["location"], options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
     data = TextDataModule(
@@ -156,10 +158,22 @@ def validation_report(
 def _check(options: dict[str, Any], runtime: dict[str, Any]) -> None:
     check_nodes(options["objective"], "objective", ("network", "optimizer", "scheduler", "metrics"))
     check_nodes(options["optimizer"], "optimizer", ("params",))
+    _try_optimizer(options["optimizer"])
     check_nodes(options["scheduler"], "scheduler", ("optimizer", "total_steps"))
     check_nodes(options["callbacks"], "callbacks")
     check_nodes(runtime["logger"], "logger")
     check_nodes({"_target_": "lightning.pytorch.Trainer", **options["trainer"], **runtime["trainer"]}, "trainer")
+
+
+def _try_optimizer(node: dict[str, Any]) -> None:
+    """Build the optimiser for one number, so that a wrong value is found before the model is loaded."""
+    import torch
+
+    try:
+        build(node)([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        values = ", ".join(f"optimizer.{k}={v!r}" for k, v in node.items() if not k.startswith("_"))
+        raise UserError(f"{node['_target_']} refuses its values ({error}); given: {values}") from error
 
 
 def _is_whole(checkpoint: Path) -> bool:
