@@ -50,7 +50,7 @@ class Planner:
             "logger": cfg["logger"],
         }
         self.choices = choices
-        self._check_lengths()
+        self._fit_lengths()
 
     def cell(self) -> Cell:
         """The cell's names and steps as far as this stage goes."""
@@ -69,15 +69,18 @@ class Planner:
             steps |= self._measured(steps, names)
         return Cell(names, steps)
 
-    def _check_lengths(self) -> None:
+    def _fit_lengths(self) -> None:
+        """Texts are cut where the model's positions end; exact lengths beyond them can't be measured."""
         limit = self.origin.max_positions
-        wanted = {
-            "task.max_length": [self.cfg["task"]["max_length"]],
-            "measurement.lengths": self.cfg.get("measurement", {}).get("lengths", []),
-        }
-        for option, lengths in wanted.items():
-            if limit is not None and lengths and max(lengths) > limit:
-                raise UserError(f"{option} asks for {max(lengths)} tokens; this model knows positions up to {limit}")
+        if limit is None:
+            return
+        self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
+        lengths = self.cfg.get("measurement", {}).get("lengths") or [0]
+        if max(lengths) > limit:
+            raise UserError(
+                f"measurement.lengths asks for {max(lengths)} tokens, but this model knows positions up to {limit}; "
+                f"example: measurement.lengths=[16,{limit}]"
+            )
 
     def _needs_train(self) -> bool:
         if self.stage == "train" or not self.origin.fine_tuned:
