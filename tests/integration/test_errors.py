@@ -138,7 +138,8 @@ def test_help_is_quick(run: Any, tmp_path: Path, script: str) -> None:
 
 @pytest.mark.parametrize("command", [["--help"], ["plan=true"]])
 def test_parent_never_imports_torch(run: Any, tiny: list[str], tmp_path: Path, command: list[str]) -> None:
-    program = ["-X", "importtime", "bench.py", *command, *([*tiny, "measurement.lengths=[16]"] if command != ["--help"] else [])]
+    model = [] if command == ["--help"] else [*tiny, "measurement.lengths=[16]"]
+    program = ["-X", "importtime", "bench.py", *command, *model]
     ran = run(*program, cwd=tmp_path / "cwd", store=tmp_path / "store").ok()
     imported = {line.rsplit("|", 1)[-1].strip() for line in ran.err.splitlines() if line.startswith("import time:")}
     assert "hydra" in imported

@@ -109,7 +109,8 @@ def test_sweep_of_wrong_inputs_only_is_bad_input(run: Any, tiny: list[str], tmp_
 
 def test_plan_with_a_wrong_cell(run: Any, tiny: list[str], models: dict[str, Path], tmp_path: Path) -> None:
     sweep = f"model.location={tmp_path / 'nowhere'},{models['distilbert_encoder']}"
-    ran = run("bench.py", "-m", *tiny, sweep, "measurement.lengths=[16]", "plan=true", cwd=tmp_path, store=tmp_path / "store")
+    options = [*tiny, "measurement.lengths=[16]", "plan=true"]
+    ran = run("bench.py", "-m", *options, sweep, cwd=tmp_path, store=tmp_path / "store")
     assert "Traceback" not in ran.err
     assert ran.code == 2
     assert (ran.summary["planned"], ran.summary["failed"]) == (1, 1)
