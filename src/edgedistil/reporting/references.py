@@ -53,7 +53,15 @@ def _ours(r: dict[str, Any] | None, column: str | None) -> str:
         )
     if column == "parameters":
         return f"{value:,}"
-    unit = "ms" if "_ms" in column else "MB" if column.endswith("_mb") or "_mb_" in column else ""
+    unit = (
+        "ms a sentence (p50)"
+        if "latency_ms" in column
+        else "ms"
+        if "_ms" in column
+        else "MB"
+        if column.endswith("_mb") or "_mb_" in column
+        else ""
+    )
     if "_per_s" in column:
         unit = "sentences/s"
     return f"{value:.2f} {unit}".strip()

@@ -14,7 +14,7 @@ from .rows import rows
 from .table import matrix, notes
 
 # Raised when the same records would give another table or picture.
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 FILES = ("results.csv", "results.parquet", "table.md", "pareto.png")
 
 
