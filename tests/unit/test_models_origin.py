@@ -37,7 +37,8 @@ def test_folder_is_known_by_its_files_not_its_place(locate: Callable[..., Origin
     found = locate(folder)
     names = ("config.json", "model.safetensors", "tokenizer.json")
     identity = {"origin": "folder", "files": {n: file_digest(folder / n) for n in names}}
-    assert found == Origin(identity, str(folder), fine_tuned=True)
+    positions = json.loads((folder / "config.json").read_text())["max_position_embeddings"]
+    assert found == Origin(identity, str(folder), fine_tuned=True, max_positions=positions)
     moved = folder.rename(folder.parent / "moved")
     assert locate(moved).identity == found.identity
 

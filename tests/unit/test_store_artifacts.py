@@ -1,6 +1,7 @@
 """Artifacts appear whole or not at all, and upkeep removes what it says it removes."""
 
 import hashlib
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -119,14 +120,26 @@ def test_collect_removes_what_is_older_than_the_limit(store: Store) -> None:
     assert upkeep.entries(store) == []
 
 
-def test_collect_removes_abandoned_work_and_leaves_locked_work_alone(store: Store) -> None:
+def test_collect_removes_old_abandoned_work_and_leaves_locked_work_alone(store: Store) -> None:
+    long_ago = time.time() - 40 * 86400
     for key in ("abandoned", "alive"):
-        (store.open_work(key) / "checkpoint").write_bytes(b"x" * 1000)
+        checkpoint = store.open_work(key) / "checkpoint"
+        checkpoint.write_bytes(b"x" * 1000)
+        for path in (checkpoint, checkpoint.parent / "output", checkpoint.parent):
+            os.utime(path, (long_ago, long_ago))
     with store.lock("alive"):
         assert upkeep.collect(store, keep_days=30) == (1, pytest.approx(0.001))
         assert (store.root / "work" / "alive" / "checkpoint").is_file()
     assert not (store.root / "work" / "abandoned").exists()
     assert upkeep.collect(store, keep_days=30)[0] == 1
+
+
+def test_collect_keeps_the_checkpoint_of_a_run_killed_today(store: Store) -> None:
+    checkpoint = store.open_work("killed") / "checkpoint"
+    checkpoint.write_bytes(b"x")
+    assert upkeep.collect(store, keep_days=30) == (0, 0.0)
+    assert checkpoint.is_file()
+    assert upkeep.collect(store, keep_days=30, everything=True)[0] == 1
 
 
 def test_collect_removes_old_failures_as_it_says(store: Store) -> None:

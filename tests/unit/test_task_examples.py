@@ -172,3 +172,15 @@ def test_hold_out_of_nothing_and_of_too_little() -> None:
     everything = Examples([(str(i),) for i in range(20)], [0, 1] * 10, ["a", "b"])
     assert hold_out(everything, 0.0, seed=1) == (everything, Examples([], [], ["a", "b"]))
     assert [len(part) for part in hold_out(everything, 0.01, seed=1)] == [18, 2]
+
+
+def test_numbers_are_codes_of_the_task_whatever_order_the_model_has(tmp_path: Path) -> None:
+    file = tmp_path / "dev.csv"
+    file.write_text("sentence,label\nbad,0\ngood,1\n")
+    task = {
+        "name": "t", "text_columns": ["sentence"], "label_column": "label", "labels": ["negative", "positive"],
+        "limit_validation": None,
+    }
+    source = Source({"files": {}}, {"validation": str(file)})
+    assert load(task, source, "validation", ["POSITIVE", "NEGATIVE"], 0).labels == [1, 0]
+    assert load(task, source, "validation", ["negative", "positive"], 0).labels == [0, 1]

@@ -85,7 +85,7 @@ def versions(*packages: str) -> dict[str, str | None]:
 def free_cores() -> int:
     """Cores that nobody uses now, at least 1: OpenMP threads that must share a core wait for each other and crawl."""
     cores = int(cpu_facts()["cores"])
-    return max(1, cores - round(load_average()))
+    return max(1, cores - round(busy_cores()))
 
 
 def hostname() -> str:

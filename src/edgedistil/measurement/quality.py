@@ -15,7 +15,7 @@ def quality(logits: NDArray[np.float32], labels: NDArray[np.int64], metrics: lis
     right = int((answers == labels).sum())
     low, high = wilson(right, len(labels))
     return {
-        **{m: round(score(m, answers, labels), 6) for m in metrics},
+        **{m: round(score(m, answers, labels), 6) for m in dict.fromkeys(["accuracy", *metrics])},
         "n": len(labels),
         "right": right,
         "accuracy_ci95_low": round(low, 6),

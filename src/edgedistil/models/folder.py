@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from .shrunken import STRUCTURE_FILE, is_uneven, structure_of
@@ -21,6 +22,7 @@ def save_model(model: Any, folder: Path, card: dict[str, Any]) -> None:
     structure = structure_of(model)
     uneven = is_uneven(model)
     config = model.config
+    config.dtype = torch.float32
     config.architectures = [type(model).__name__]
     if not uneven:
         width = structure["layers"][0]["ffn"]

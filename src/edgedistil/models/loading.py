@@ -22,14 +22,32 @@ def load_for_training(location: str, identity: dict[str, Any], label_names: list
     where = _hub_arguments(identity)
     with hub_errors(location):
         if identity.get("convert_to") == "distilbert":
-            bert = BertModel.from_pretrained(location, add_pooling_layer=False, **where)
+            bert = BertModel.from_pretrained(location, add_pooling_layer=False, dtype="float32", **where)
             return distilbert_from_bert(bert, id2label)
-        return AutoModelForSequenceClassification.from_pretrained(
+        network, report = AutoModelForSequenceClassification.from_pretrained(
             location,
             id2label=id2label,
             label2id={v: k for k, v in id2label.items()},
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            dtype="float32",
             **where,
+        )
+    _check_encoder(location, report)
+    return network
+
+
+# What a new head may lack; everything else must come from the pretrained weights.
+_HEAD = ("classifier.", "pre_classifier.", "bert.pooler.")
+
+
+def _check_encoder(location: str, report: dict[str, Any]) -> None:
+    lost = [str(k[0] if isinstance(k, tuple) else k) for k in (*report["missing_keys"], *report["mismatched_keys"])]
+    lost = [name for name in lost if not name.startswith(_HEAD)]
+    if lost:
+        raise UserError(
+            f"{location}: {len(lost)} encoder weights are missing or of another shape (the first is {lost[0]}), so "
+            "they would start from random values; a pruned folder can be measured and compressed, not trained again"
         )
 
 

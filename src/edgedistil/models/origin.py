@@ -89,6 +89,11 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
         raise UserError(f"{path}/config.json has model_type={kind!r}; supported: {', '.join(ARCHITECTURES)}")
     classifier = any(a.endswith("ForSequenceClassification") for a in config.get("architectures") or [])
     fine_tuned = classifier if model["fine_tuned"] is None else model["fine_tuned"]
+    if not fine_tuned and model["convert_to"] == "distilbert" and kind != "bert":
+        raise UserError(
+            f"model.convert_to=distilbert turns a BERT into a DistilBERT, but {path} is a {kind}; "
+            "use model=folder, or model.convert_to=null"
+        )
     names = [n for n in (*_WANTED, "structure.json") if (path / n).is_file()]
     identity: dict[str, Any] = {"origin": "folder", "files": {n: digests.digest(path / n) for n in names}}
     if not fine_tuned:

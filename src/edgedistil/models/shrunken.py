@@ -42,6 +42,8 @@ def load_classifier(folder: Path) -> Any:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    # from_config builds in the config's type, and loading would round float32 weights to it.
+    config.dtype = torch.float32
     structure_file = Path(folder) / STRUCTURE_FILE
     model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     if structure_file.is_file():

@@ -37,6 +37,9 @@ def draw(rows: list[Row], path: Path) -> None:
     )
     for axis, (cost, label) in zip(axes, sides, strict=True):
         points = [r for r in rows if cost in r]
+        if not points:
+            axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center")
+            continue
         for r in points:
             _point(axis, r, cost)
         line = front(points, cost)

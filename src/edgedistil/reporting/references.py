@@ -19,10 +19,16 @@ def available() -> list[str]:
     return sorted(p.stem for p in _FOLDER.glob("*.json"))
 
 
+def check(names: list[str]) -> None:
+    """Raise :class:`UserError` for a name that is no published table, before anything is computed."""
+    for name in names:
+        if name not in available():
+            raise UserError(f"report.references holds {name!r}; allowed: {', '.join(available())}")
+
+
 def compared(name: str, done: list[dict[str, Any]]) -> str:
     """The published table with three columns a figure: claimed, what the claim really was, ours."""
-    if name not in available():
-        raise UserError(f"report.references holds {name!r}; allowed: {', '.join(available())}")
+    check([name])
     table = read_json(_FOLDER / f"{name}.json")
     lines = []
     for entry in table["rows"]:

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
-from ..store.files import link_or_copy, write_text
+from ..store.files import write_text
 from ..store.fingerprint import fingerprint
 from ..store.store import Store
 from .pareto import draw
@@ -33,8 +34,9 @@ def report(outcomes: list[dict[str, Any]], store: Store, target: Path, reference
         with store.lock(key):
             folder = store.find("report", key) or _make(outcomes, store, key, references)
     for name in FILES:
-        if (folder / name).is_file() and not (target / name).exists():
-            link_or_copy(folder / name, target / name)
+        if (folder / name).is_file():
+            # A copy: people edit their tables, and what is in the store is never edited.
+            shutil.copyfile(folder / name, target / name)
     return (folder / "table.md").read_text()
 
 

@@ -76,9 +76,15 @@ def adopt_onnx(request: dict[str, Any]) -> dict[str, Any]:
             f"{runtime['location']} takes {', '.join(found['inputs'])}; known are input_ids, attention_mask and "
             "token_type_ids"
         )
+    if isinstance(found["classes"], int) and options["labels"] and found["classes"] != len(options["labels"]):
+        raise UserError(
+            f"{runtime['location']} has {found['classes']} outputs, task.labels names {len(options['labels'])}"
+        )
     config = Path(runtime["tokenizer"]) / "config.json"
     names = json.loads(config.read_text()).get("id2label") if config.is_file() else None
-    if not names and options["labels"]:
+    if names:
+        names = dict(enumerate(label_names(names, options["labels"])))
+    elif options["labels"]:
         names = dict(enumerate(options["labels"]))
     if not names:
         raise UserError(
@@ -102,4 +108,9 @@ def label_names(id2label: dict[Any, str], wanted: list[str] | None) -> list[str]
         )
     if wanted and all(name.upper() == f"LABEL_{i}" for i, name in enumerate(own)):
         return wanted
+    if wanted and {n.lower() for n in wanted} != {n.lower() for n in own}:
+        raise UserError(
+            f"the model calls its classes {', '.join(own)}, the task {', '.join(wanted)}; give the model's own names "
+            "in task.labels"
+        )
     return own

@@ -52,7 +52,10 @@ def launch(main: Callable[[], Any]) -> None:
         _stop(UserError(f"no cell of the sweep left an outcome in {folder}"))
     from ..reporting.show import show
 
-    show(cells, folder, Store(Path(cells[0]["store"])), cells[0]["references"])
+    try:
+        show(cells, folder, Store(Path(cells[0]["store"])), cells[0]["references"])
+    except UserError as error:
+        _stop(error)
     failed = [c for c in cells if c["status"] == "failed"]
     if failed:
         sys.exit(2 if all(c.get("kind") == "user" for c in failed) else 1)

@@ -59,6 +59,10 @@ class Planner:
             names["compression"] = compression_label(self.compression)
         if self.stage == "bench":
             names["device"] = self.cfg["device"]["name"]
+        if self.origin.bare_onnx and self.stage != "bench":
+            raise UserError(
+                f"{self.origin.location} is a bare ONNX file, which can only be measured: python bench.py ..."
+            )
         why = self._impossible()
         if why:
             return Cell(names, {}, why)
@@ -181,7 +185,8 @@ class Planner:
         if recovery["method"] != "none":
             trainer = resolve_trainer(
                 {
-                    "accelerator": "auto",
+                    "accelerator": self.cfg["trainer"].get("accelerator", "auto"),
+                    "devices": 1,
                     "precision": self.cfg["trainer"].get("precision", "auto"),
                     "gradient_clip_val": 1.0,
                 }
@@ -191,7 +196,12 @@ class Planner:
                 f"{label}{_pruning_label(pruning)} + {recovery['steps']} steps",
                 {
                     "recovery": recovery,
-                    "scheduler": self.cfg["scheduler"] | {"warmup_fraction": recovery["warmup_fraction"]},
+                    "scheduler": self.cfg["scheduler"]
+                    | (
+                        {"warmup_fraction": recovery["warmup_fraction"]}
+                        if "warmup_fraction" in self.cfg["scheduler"]
+                        else {}
+                    ),
                     "trainer": trainer,
                     **calibration,
                 },

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from ..config.places import store_root
 from ..config.validation import validate
 from ..errors import StepError, UserError
+from ..reporting.references import check as check_references
 from ..store.files import write_json
 from ..store.store import Store
 from .chain import Cell, Planner
@@ -37,10 +38,13 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
     folder = Path(hydra.runtime.output_dir)
     multirun = hydra.mode == RunMode.MULTIRUN
     sweep = Path(hydra.sweep.dir).name if multirun else None
+    names = {"model": "-", "task": "-"}
     try:
         plain = validate(cfg)
+        check_references(plain.get("report", {}).get("references") or [])
         store = Store(store_root(plain["store"]["root"]))
         cell = Planner(plain, store, stage, dict(hydra.runtime.choices), sweep, sys.stderr.isatty()).cell()
+        names = cell.names
         outcome = _list(stage, cell, store) if plain["plan"] else _make(stage, cell, store, plain, sweep)
     except UserError as error:
         if not multirun:
@@ -51,7 +55,7 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
         outcome = {
             "status": "failed",
             "why": str(error),
-            "names": {"model": "-", "task": "-"},
+            "names": names,
             "kind": "user",
             "label": "-",
         }
@@ -97,7 +101,8 @@ def _log_runs(goal: Any, store: Store, plain: dict[str, Any], sweep: str | None)
 
     node = wandb_node(plain["logger"])
     if node:
-        log_artifacts([store.path(s.name, s.fingerprint) for s in goal.ancestry()], node, store.root, sweep)
+        found = [store.find(s.name, s.fingerprint) for s in goal.ancestry()]
+        log_artifacts([folder for folder in found if folder], node, store.root, sweep)
 
 
 def _list(stage: str, cell: Cell, store: Store) -> dict[str, Any]:

@@ -21,8 +21,7 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).absolute()
-        if (folder / MANIFEST_FILE).exists():
-            return
+        started["folder"] = folder
         write_json(
             folder / MANIFEST_FILE,
             {

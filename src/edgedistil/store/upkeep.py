@@ -1,4 +1,4 @@
-"""Keeping the store in bounds: list it, size it, remove what was not used lately."""
+"""Keeping the store in bounds: list it, size it, remove what is old."""
 
 import shutil
 import statistics
@@ -74,12 +74,20 @@ def collect(store: Store, keep_days: float, everything: bool = False) -> tuple[i
     in_use = _inputs_of_running_steps(store)
     for entry in entries(store):
         if (everything or entry.created_unix_s < limit) and str(entry.path) not in in_use:
-            shutil.rmtree(entry.path)
+            # Renamed first: a half-removed folder must not be taken for a finished one.
+            trash = store.root / "trash" / f"{entry.step}-{entry.fingerprint}"
+            trash.parent.mkdir(exist_ok=True)
+            entry.path.rename(trash)
+            shutil.rmtree(trash)
             removed, freed = removed + 1, freed + entry.size_mb
     for failure in (store.root / "failures").glob("*.json"):
         if everything or failure.stat().st_mtime < limit:
             failure.unlink()
+    shutil.rmtree(store.root / "trash", ignore_errors=True)
     for work in (store.root / "work").glob("*"):
+        if not everything and max(p.stat().st_mtime for p in [work, *work.rglob("*")]) >= limit:
+            # A killed training of today goes on from its checkpoint tomorrow.
+            continue
         size = sum(p.stat().st_size for p in work.rglob("*") if p.is_file()) / 1e6
         try:
             with locked(store.root / "locks" / f"{work.name}.lock", on_wait=_refuse):

@@ -29,6 +29,11 @@ class LengthGroupedBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-len(self._lengths) // self._batch_size)
 
+    @property
+    def sampler(self) -> "LengthGroupedBatches":
+        """Where Lightning looks for ``set_epoch`` in a batch sampler: without it every epoch would be the first."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
         self.epoch = epoch

@@ -52,7 +52,7 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     texts = list(zip(*(_strings(columns[c], c, split) for c in text_columns), strict=True))
     raw = columns[label_column]
     names = label_names or task["labels"] or _infer_names(raw)
-    examples = Examples(texts, _label_ids(raw, names, split), names)
+    examples = Examples(texts, _label_ids(raw, names, split, task["labels"]), names)
     examples = _limit(examples, task[f"limit_{split}"], seed)
     if not examples.texts:
         raise UserError(f"the {split} split of task {task['name']!r} is empty")
@@ -203,12 +203,15 @@ def _name(value: Any) -> str:
     return str(int(value)) if _is_whole(value) else str(value)
 
 
-def _label_ids(raw: list[Any], names: list[str], split: str) -> list[int]:
+def _label_ids(raw: list[Any], names: list[str], split: str, codes: list[str] | None) -> list[int]:
+    """Ids in the order of ``names``; a number that is no name itself is a code in the task's own order ``codes``."""
     exact = {name: i for i, name in enumerate(names)}
     folded = {name.lower(): i for i, name in enumerate(names)}
     ids = []
     for row, value in enumerate(raw):
         known = exact.get(_name(value))
+        if known is None and codes and _is_whole(value) and 0 <= value < len(codes):
+            value = codes[int(value)]
         if known is None and len(folded) == len(names):
             known = folded.get(_name(value).lower())
         if known is None and _is_whole(value) and 0 <= value < len(names):
@@ -216,7 +219,8 @@ def _label_ids(raw: list[Any], names: list[str], split: str) -> list[int]:
         if known is None or _is_missing(value):
             hint = " (-1 marks an unlabelled split)" if _name(value) == "-1" else ""
             raise UserError(
-                f"row {row + 1} of the {split} split has label {value!r}{hint}; known labels: {', '.join(names)}"
+                f"row {row + 1} of the {split} split has label {value!r}{hint}; known labels: {', '.join(names)}. "
+                "If the model calls them otherwise, give its order: task.labels=[...]"
             )
         ids.append(known)
     return ids
