@@ -59,13 +59,13 @@ class Planner:
             names["compression"] = compression_label(self.compression)
         if self.stage == "bench":
             names["device"] = self.cfg["device"]["name"]
+        why = self._impossible()
+        if why:
+            return Cell(names, {}, why)
         if self.origin.bare_onnx and self.stage != "bench":
             raise UserError(
                 f"{self.origin.location} is a bare ONNX file, which can only be measured: python bench.py ..."
             )
-        why = self._impossible()
-        if why:
-            return Cell(names, {}, why)
         steps = {"model": self._adopted_onnx() if self.origin.bare_onnx else self._trained(names)}
         if self.compression is not None and not self.origin.bare_onnx:
             steps |= self._compressed(steps["model"], names)
