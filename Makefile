@@ -7,12 +7,14 @@ ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
 VENV := $(if $(ACTIVE),$(ACTIVE),$(CURDIR)/.venv)
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.edgedistil-installed
+PEERS_STAMP := $(VENV)/.edgedistil-peers-installed
+OPTIMUM_STAMP := .venv-optimum/.edgedistil-installed
 # Where torch comes from; for the CPU build from PyTorch's own index: make install TORCH="--index-url https://download.pytorch.org/whl/cpu"
 TORCH ?=
 BOOTSTRAP ?= python3
 SWEEP ?= demo
 
-.PHONY: help install embedded-model matrix test test-unit test-integration test-real test-long lint format clean-store
+.PHONY: help install install-peers embedded-model matrix test test-unit test-integration test-real test-long lint format clean-store
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +29,19 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt $(TORCH) torch
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
+
+install-peers: $(PEERS_STAMP) $(OPTIMUM_STAMP)  ## the engines that bench.py device=cpu_peers compares with (optional)
+
+$(PEERS_STAMP): $(STAMP)
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	@touch $(PEERS_STAMP)
+
+# Optimum holds transformers below 5, so it gets an environment of its own.
+$(OPTIMUM_STAMP): $(STAMP) peers-optimum.txt
+	@test -x .venv-optimum/bin/python || $(PYTHON) -m venv .venv-optimum
+	.venv-optimum/bin/python -m pip install --quiet --constraint peers-optimum.txt $(TORCH) torch
+	.venv-optimum/bin/python -m pip install --quiet --requirement peers-optimum.txt
+	@touch $(OPTIMUM_STAMP)
 
 embedded-model: $(STAMP)  ## download the embedded pretrained encoder (90 MB) into the cache and check it
 	@$(PYTHON) -m edgedistil embedded-model

@@ -27,6 +27,8 @@ ALLOWED = {
     "measurement": {"errors", "tasks"},
     "compression": {"errors", "models"},
     "reporting": {"errors", "config", "store"},
+    # A conversion is a step like those of stages/compress.py and reads the calibration texts as they do.
+    "peers": {"errors", "store", "tasks", "models", "learning", "export", "workers", "stages"},
 }
 # Highest: they may import everything.
 TOP = {"stages", "__main__", "__init__"}
@@ -101,6 +103,11 @@ def test_the_worker_that_ships_loads_the_standard_library_only_until_it_is_asked
                "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before} - sys.stdlib_module_names))")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["edgedistil"]
+
+
+def test_nothing_but_the_stages_knows_the_peers() -> None:
+    for path in FILES:
+        assert package_of(path) in ("peers", "stages") or "peers" not in ours(path), path
 
 
 @pytest.mark.parametrize("path", ENTRIES, ids=lambda p: p.name)
