@@ -130,14 +130,29 @@ def test_records_are_complete(swept: Any) -> None:
         assert all(figures["n"] == 4 for figures in record["latency"].values())
         assert set(record["speedup"]) == {"onnxruntime_fp32"}
         assert record["throughput"]["batch_8"]["sentences_per_s"] > 0
-        assert record["memory"]["batch_1"]["peak_rss_mb"] > 0
+        assert record["baseline_throughput"]["onnxruntime_fp32"]["batch_8"]["sentences_per_s"] > 0
+        assert record["throughput_speedup"]["onnxruntime_fp32"]["batch_8"]["ratio"] > 0
+        assert record["tokenization"]["tokenization_ms_p50"] > 0
+        assert 0 < record["latency"]["tokens_32"]["share_of_peak"] < 1
+        assert sum(record["token_lengths"]["histogram"].values()) == 80
+        assert all(rate > 0.1 for when in record["calibration"].values() for rate in when.values())
+        memory = record["memory"]
+        for phase in ("imported", "tokenizer", "read", "session", "first_logits", "batch_1", "batches"):
+            assert memory[phase]["peak_rss_mb"] >= memory[phase]["rss_mb"] > 1, phase
+        assert memory["after_load"]["peak_rss_mb"] >= memory["session"]["peak_rss_mb"]
         size = record["size"]
         assert size["total_mb"] == pytest.approx(size["model_mb"] + size["tokenizer_mb"] + size["config_mb"], abs=1e-5)
         cold = record["cold_start"]["cold_start_ms_p50"]
         assert record["cold_start"]["n"] == 1
+        assert record["cold_start"]["dropped"]["page_cache"] == "shipped files dropped" or (
+            record["cold_start"]["dropped"]["page_cache"].startswith("warm: "))
         assert cold["total"] == pytest.approx(sum(v for k, v in cold.items() if k != "total"), abs=0.1)
         environment = record["environment"]
         assert environment["cpu"]
+        assert environment["pinned_cores"] or environment["unpinned_because"]
+        assert set(environment["cores_of_workers"]) == {"candidate", "onnxruntime_fp32"}
+        if environment["pinned_cores"]:
+            assert set(map(tuple, environment["cores_of_workers"].values())) == {tuple(environment["pinned_cores"])}
         assert environment["cores"] >= 1
         assert environment["engine"]["versions"]["onnxruntime"]
         # Four calls prove nothing, and the record says so.
@@ -151,8 +166,8 @@ def test_samples_keep_every_single_time(swept: Any) -> None:
     for file in files:
         samples = json.loads(file.read_text())
         assert set(samples) == {"candidate", "onnxruntime_fp32"}
-        for rounds in samples["candidate"].values():
-            assert [len(r["wall_ms"]) for r in rounds] == [2, 2]
+        calls = {s: [len(r["wall_ms"]) for r in rounds] for s, rounds in samples["candidate"].items()}
+        assert calls == {"real": [2, 2], "tokens_16": [2, 2], "tokens_32": [2, 2], "batch_8": [1]}
 
 
 def test_second_run_computes_nothing(swept: Any, run: Any, tmp_path: Path, children_noted: Any) -> None:

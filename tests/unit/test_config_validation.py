@@ -77,6 +77,10 @@ def test_nothing_is_guessed_for_a_word_like_no_other() -> None:
     ("measurement__rounds", [2], [1]),
     ("measurement__burst", [1], [0]),
     ("measurement__cold_starts", [1], [0]),
+    ("measurement__generations", [1], [0]),
+    ("measurement__seconds", [0], [-1]),
+    ("measurement__warmup_limit", [2, 1000], [1, 1001]),
+    ("measurement__repeat", [0], [-1]),
     ("store__threads", [1, None], [0]),
 ])
 def test_ranges_hold_at_their_edges(bench: DictConfig, name: str, inside: list[Any], outside: list[Any]) -> None:

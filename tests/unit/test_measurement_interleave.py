@@ -1,12 +1,11 @@
-"""Workers are timed side by side in shuffled bursts, and the verdict on their times is right for known times."""
+"""Workers are warmed up, then timed side by side in shuffled bursts, over generations of processes."""
 
 import random
 from typing import Any
 
 import pytest
 
-from edgedistil.measurement.interleave import Scenario, drift, interleave, latency_figures, speedup
-from edgedistil.measurement.validity import reasons_against
+from edgedistil.measurement.interleave import Effort, Interleaved, Scenario, drift, warm_up
 
 SCENARIOS = [Scenario(name, [[[2, 7, 3]], [[2, 8, 9, 3]]]) for name in ("real", "tokens_16", "tokens_32")]
 
@@ -27,30 +26,36 @@ class FakeWorker:
         assert arguments["name"] in self.prepared
         self.log.append((self.name, arguments["name"], arguments["start"], arguments["count"]))
         wall = [self.wall_ms * self.chance.uniform(1 - self.noise, 1 + self.noise) for _ in range(arguments["count"])]
-        return {"wall_ms": wall, "cpu_ms": [w / 2 for w in wall]}
+        return {"wall_ms": wall, "cpu_ms": [w / 2 for w in wall], "involuntary_switches": 0}
 
 
-def measured(seed: int = 1, rounds: int = 6, **wall_ms: float) -> tuple[Any, list[tuple[Any, ...]]]:
+def measured(
+    seed: int = 1, rounds: int = 6, generations: int = 1, noise: float = 0.02, **wall_ms: float
+) -> tuple[Interleaved, list[tuple[Any, ...]]]:
     log: list[tuple[Any, ...]] = []
-    workers = {name: FakeWorker(name, log, ms, noise=0.05) for name, ms in wall_ms.items()}
-    samples = interleave(workers, SCENARIOS, rounds, burst=4, warmup_calls=3, seed=seed)
-    for worker in workers.values():
-        assert worker.prepared == {s.name: s.batches for s in SCENARIOS}
-    return samples, log
+    effort = Effort(rounds, burst=4, seconds=0, seconds_of="run", warmup_calls=3, warmup_limit=9)
+    timed = Interleaved(SCENARIOS, effort, seed)
+    for _ in range(generations):
+        workers = {name: FakeWorker(name, log, ms, noise) for name, ms in wall_ms.items()}
+        timed.generation(workers)
+        for worker in workers.values():
+            assert worker.prepared == {s.name: s.batches for s in SCENARIOS}
+    return timed, log
 
 
 def test_every_worker_is_warmed_up_first_and_gets_every_burst_of_every_scenario() -> None:
-    samples, log = measured(a=1.0, b=2.0, c=3.0)
-    warm, timed = log[:9], log[9:]
-    assert sorted(warm) == sorted((w, s.name, 0, 3) for w in "abc" for s in SCENARIOS)
-    assert sorted(timed) == sorted((w, s.name, r * 4, 4) for w in "abc" for s in SCENARIOS for r in range(6))
+    timed, log = measured(a=1.0, b=2.0, c=3.0)
+    warm, bursts = log[:18], log[18:]
+    # Two blocks that agree are enough.
+    assert sorted(warm) == sorted((w, s.name, 0, 3) for w in "abc" for s in SCENARIOS for _ in range(2))
+    assert sorted(bursts) == sorted((w, s.name, r * 4, 4) for w in "abc" for s in SCENARIOS for r in range(6))
     assert {w: {s: [len(r["wall_ms"]) for r in rounds] for s, rounds in scenarios.items()}
-            for w, scenarios in samples.items()} == {w: {s.name: [4] * 6 for s in SCENARIOS} for w in "abc"}
+            for w, scenarios in timed.samples.items()} == {w: {s.name: [4] * 6 for s in SCENARIOS} for w in "abc"}
 
 
 def test_workers_take_turns_within_each_scenario_of_each_round() -> None:
     _, log = measured(a=1.0, b=2.0, c=3.0)
-    for place in range(9, len(log), 3):
+    for place in range(18, len(log), 3):
         group = log[place : place + 3]
         assert {entry[0] for entry in group} == {"a", "b", "c"}
         assert len({entry[1:] for entry in group}) == 1
@@ -60,46 +65,58 @@ def test_order_is_shuffled_and_comes_from_the_seed() -> None:
     log = measured(a=1.0, b=2.0)[1]
     assert log == measured(a=1.0, b=2.0)[1]
     assert log != measured(a=1.0, b=2.0, seed=2)[1]
-    firsts = [entry[0] for entry in log[6::2]]
+    firsts = [entry[0] for entry in log[12::2]]
     assert set(firsts) == {"a", "b"}
-    orders = {tuple(entry[1] for entry in log[place : place + 6 : 2]) for place in range(6, len(log), 6)}
+    orders = {tuple(entry[1] for entry in log[place : place + 6 : 2]) for place in range(12, len(log), 6)}
     assert len(orders) > 1
 
 
-def test_warm_up_is_in_no_sample() -> None:
-    samples, log = measured(rounds=2, a=1.0)
-    assert sum(entry[3] for entry in log) == 3 * 3 + 3 * 2 * 4
-    assert sum(len(r["wall_ms"]) for rounds in samples["a"].values() for r in rounds) == 3 * 2 * 4
+def test_generations_go_on_through_the_inputs_and_are_told_apart() -> None:
+    timed, log = measured(rounds=2, generations=3, a=1.0)
+    assert [r["generation"] for r in timed.samples["a"]["real"]] == [0, 0, 1, 1, 2, 2]
+    assert [start for _, name, start, count in log if name == "real" and count == 4] == [0, 4, 8, 12, 16, 20]
 
 
-def test_speedup_finds_a_true_factor_of_two() -> None:
-    samples, _ = measured(rounds=32, fast=1.0, slow=2.0)
-    found = speedup(samples["fast"]["real"], samples["slow"]["real"])
-    assert found["ratio"] == pytest.approx(2.0, abs=0.05)
-    assert found["ci95_low"] <= found["ratio"] <= found["ci95_high"]
-    assert found["ci95_high"] - found["ci95_low"] < 0.1
-    assert found["verdict"] == "faster"
-    assert speedup(samples["slow"]["real"], samples["fast"]["real"])["verdict"] == "slower"
+def test_rounds_follow_until_the_seconds_are_measured() -> None:
+    def rounds(seconds_of: str) -> int:
+        # Known times, a round of three scenarios: 12 ms of the candidate, 48 ms of both.
+        timed = Interleaved(SCENARIOS, Effort(2, 4, 0.24, seconds_of, 3, 9), seed=1)
+        timed.generation({"candidate": FakeWorker("a", [], 1.0), "other": FakeWorker("b", [], 3.0)})
+        return len(timed.samples["other"]["real"])
+
+    assert rounds("run") == 5
+    assert rounds("candidate") == 20
 
 
-def test_equal_workers_show_no_difference() -> None:
-    samples, _ = measured(rounds=32, one=1.0, two=1.0)
-    found = speedup(samples["one"]["real"], samples["two"]["real"])
-    assert found["verdict"] == "no difference"
-    assert found["ci95_low"] < 1 < found["ci95_high"]
+class Warming(FakeWorker):
+    """Each block of calls takes the next of these times."""
+
+    def __init__(self, *blocks: float) -> None:
+        super().__init__("warming", [])
+        self.prepared, self.blocks = {"real": []}, list(blocks)
+
+    def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
+        self.wall_ms = self.blocks.pop(0)
+        return super().ask(op, **arguments)
 
 
-def test_speedup_is_of_the_same_round_so_a_moody_machine_cancels() -> None:
-    moods = [1.0, 5.0, 2.0, 9.0, 1.0, 3.0]
-    candidate = [{"wall_ms": [m, m], "cpu_ms": [m]} for m in moods]
-    baseline = [{"wall_ms": [1.5 * m, 1.5 * m], "cpu_ms": [m]} for m in moods]
-    assert speedup(candidate, baseline) == {"ratio": 1.5, "ci95_low": 1.5, "ci95_high": 1.5, "verdict": "faster"}
+def test_warm_up_goes_on_until_two_blocks_agree() -> None:
+    worker = Warming(9.0, 5.0, 3.0, 2.0, 1.95, 1.9)
+    assert warm_up(worker, "real", calls=3, limit=9) is True
+    assert worker.blocks == [1.9]
 
 
-def test_latency_figures_by_hand() -> None:
-    rounds = [{"wall_ms": [1.0, 2.0, 3.0], "cpu_ms": [1.0, 1.0, 4.0]}, {"wall_ms": [4.0, 5.0], "cpu_ms": [2.0, 3.0]}]
-    assert latency_figures(rounds) == {"latency_ms_p50": 3.0, "latency_ms_p90": 4.6, "latency_ms_p99": 4.96,
-                                       "latency_ms_min": 1.0, "cpu_ms_p50": 2.0, "n": 5}
+def test_warm_up_that_never_settles_ends_and_is_told() -> None:
+    assert warm_up(Warming(9.0, 5.0, 9.0, 5.0, 5.0), "real", calls=3, limit=4) is False
+    timed = Interleaved(SCENARIOS[:1], Effort(1, 1, 0, "run", 3, 4), seed=1)
+
+    class Restless(FakeWorker):
+        def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
+            self.wall_ms *= 1.5
+            return super().ask(op, **arguments)
+
+    timed.generation({"a": Restless("a", []), "b": FakeWorker("b", [])})
+    assert timed.unsteady == ["real on a"]
 
 
 def rounds_of(*values: float) -> list[dict[str, list[float]]]:
@@ -110,23 +127,3 @@ def test_drift_is_second_half_over_first() -> None:
     assert drift(rounds_of(1, 1, 1.5, 1.5)) == pytest.approx(0.5)
     assert drift(rounds_of(2, 2, 1, 1)) == pytest.approx(-0.5)
     assert drift(rounds_of(*[3.0] * 8)) == 0.0
-
-
-def test_valid_times_have_no_reason_against_them() -> None:
-    assert reasons_against({"candidate": {"tokens_16": rounds_of(*[1.0] * 4 + [1.25] * 4)}}, busy_before=0.5) == []
-
-
-def test_each_reason_against_times_is_said() -> None:
-    few = [*rounds_of(*[1.0] * 7), {"wall_ms": [1.0] * 7, "cpu_ms": [1.0] * 7}]
-    samples = {"candidate": {"real": few, "tokens_16": rounds_of(*[1.0] * 4 + [1.5] * 4)},
-               "torch_fp32": {"tokens_32": rounds_of(*[2.0] * 4 + [1.0] * 4)}}
-    assert reasons_against(samples, busy_before=0.61) == [
-        "others kept 0.61 cores busy before the run",
-        "63 calls a scenario, fewer than 64",
-        "tokens_16 on candidate moved by +50% between the halves of the run",
-        "tokens_32 on torch_fp32 moved by -50% between the halves of the run",
-    ]
-
-
-def test_halves_of_real_sentences_may_differ_because_the_sentences_do() -> None:
-    assert reasons_against({"candidate": {"real": rounds_of(*[1.0] * 4 + [3.0] * 4)}}, busy_before=0.0) == []

@@ -60,6 +60,8 @@ def test_size_counts_what_the_engine_opens_and_nothing_else(tmp_path: Path) -> N
         "model_mb": 3.0, "tokenizer_mb": 0.7, "config_mb": 0.0006, "total_mb": 3.7006}
     assert size_by_part(tmp_path, "torch") == {
         "model_mb": 5.0, "tokenizer_mb": 0.7, "config_mb": 0.001, "total_mb": 5.701}
+    (tmp_path / "model.onnx.data").write_bytes(b"x" * 1_000_000)
+    assert size_by_part(tmp_path, "onnxruntime")["model_mb"] == 4.0
     (tmp_path / "config.json").unlink()
     assert size_by_part(tmp_path, "onnxruntime")["config_mb"] == 0.0
 

@@ -92,14 +92,25 @@ class Device:
 
 @dataclass
 class Measurement:
+    """How much is measured; ``conf/measurement/`` explains each number.
+
+    ``rounds``, ``seconds`` and ``batch_rounds`` are of the whole run and are shared out among the ``generations``.
+    ``repeat`` changes nothing but the cell's fingerprint: another number measures the same cell anew.
+    """
+
     mode: str = MISSING
     lengths: list[int] = field(default_factory=list)
+    generations: int = MISSING
     rounds: int = MISSING
     burst: int = MISSING
+    seconds: float = MISSING
+    seconds_of: str = "candidate"
     warmup_calls: int = MISSING
+    warmup_limit: int = MISSING
     batches: list[int] = field(default_factory=list)
     batch_rounds: int = MISSING
     cold_starts: int = MISSING
+    repeat: int = 0
 
 
 @dataclass

@@ -19,6 +19,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compression.quantization.method": ("none", "int8_dynamic", "int4_ort", "nf4", "llm_int8"),
     "device.kind": ("cpu",),
     "device.engine": ("onnxruntime", "torch"),
+    "measurement.seconds_of": ("candidate", "run"),
 }
 LIST_CHOICES: dict[str, tuple[str, ...]] = {
     "device.baselines": ("onnxruntime_fp32", "torch_fp32"),
@@ -40,9 +41,13 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "task.limit_validation": (2, math.inf, False),
     "loader.batch_size": (1, math.inf, False),
     "device.threads": (1, 1024, True),
+    "measurement.generations": (1, math.inf, False),
     "measurement.rounds": (2, math.inf, False),
     "measurement.burst": (1, math.inf, False),
+    "measurement.seconds": (0, math.inf, False),
     "measurement.warmup_calls": (1, math.inf, False),
+    "measurement.warmup_limit": (2, 1000, True),
+    "measurement.repeat": (0, math.inf, False),
     "measurement.batch_rounds": (0, math.inf, False),
     "measurement.cold_starts": (1, math.inf, False),
     "store.threads": (1, 1024, True),

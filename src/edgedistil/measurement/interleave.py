@@ -1,10 +1,10 @@
-"""Workers measured side by side: short bursts in shuffled order, so that a machine's moods hit all of them alike."""
+"""Workers measured side by side: short bursts in shuffled order, in several generations of fresh processes."""
 
 import random
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .statistics import bootstrap_median, median, percentile
+from .statistics import median
 
 
 class Asked(Protocol):
@@ -22,55 +22,96 @@ class Scenario:
     batches: list[list[list[int]]]
 
 
-Samples = dict[str, dict[str, list[dict[str, list[float]]]]]
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured in each generation.
+
+    Attributes:
+        rounds: at least so many rounds; in each one, every worker gets one burst of every scenario.
+        burst: calls in a burst.
+        seconds: and at least so many measured seconds (wall time of the calls, over all scenarios).
+        seconds_of: of the worker ``candidate``, or of all workers together (``run``).
+        warmup_calls: calls of a block of warm-up; blocks repeat until two agree.
+        warmup_limit: blocks at most.
+    """
+
+    rounds: int
+    burst: int
+    seconds: float
+    seconds_of: str
+    warmup_calls: int
+    warmup_limit: int
 
 
-def interleave(
-    workers: dict[str, Asked], scenarios: list[Scenario], rounds: int, burst: int, warmup_calls: int, seed: int
-) -> Samples:
-    """Time every scenario on every worker.
+Round = dict[str, Any]
+Samples = dict[str, dict[str, list[Round]]]
+
+# Two neighbouring blocks of warm-up agree when their fastest calls differ by no more than this share.
+STEADY = 0.1
+
+
+class Interleaved:
+    """Times of several workers over generations.
 
     In each round the scenarios come in a new order, and within a scenario the workers do; the one that asks sleeps
     while a worker works, and the others wait.
 
-    Returns:
-        worker → scenario → one ``{"wall_ms": [...], "cpu_ms": [...]}`` a round.
+    Attributes:
+        samples: worker → scenario → rounds ``{"generation", "wall_ms": [...], "cpu_ms": [...],
+            "involuntary_switches"}``.
+        unsteady: ``scenario on worker`` whose warm-up never settled.
     """
-    for worker in workers.values():
-        for scenario in scenarios:
-            worker.ask("prepare", name=scenario.name, batches=scenario.batches)
-            worker.ask("time", name=scenario.name, start=0, count=warmup_calls)
-    samples: Samples = {w: {s.name: [] for s in scenarios} for w in workers}
-    chance = random.Random(seed)
-    for number in range(rounds):
-        for scenario in chance.sample(scenarios, len(scenarios)):
-            for name in chance.sample(sorted(workers), len(workers)):
-                samples[name][scenario.name].append(
-                    workers[name].ask("time", name=scenario.name, start=number * burst, count=burst)
+
+    def __init__(self, scenarios: list[Scenario], effort: Effort, seed: int) -> None:
+        self.scenarios, self.effort = scenarios, effort
+        self.samples: Samples = {}
+        self.unsteady: list[str] = []
+        self._chance, self._generation, self._rounds = random.Random(seed), 0, 0
+
+    def generation(self, workers: dict[str, Asked]) -> None:
+        """Warm up these workers, fresh processes all, and time them."""
+        for name, worker in workers.items():
+            for scenario in self.scenarios:
+                worker.ask("prepare", name=scenario.name, batches=scenario.batches)
+                if not warm_up(worker, scenario.name, self.effort.warmup_calls, self.effort.warmup_limit):
+                    self.unsteady.append(f"{scenario.name} on {name}")
+        rounds, measured_ms = 0, 0.0
+        while self.scenarios and (rounds < self.effort.rounds or measured_ms < 1000 * self.effort.seconds):
+            measured_ms += self._round(workers)
+            rounds += 1
+        self._generation += 1
+
+    def _round(self, workers: dict[str, Asked]) -> float:
+        measured_ms = 0.0
+        for scenario in self._chance.sample(self.scenarios, len(self.scenarios)):
+            for name in self._chance.sample(sorted(workers), len(workers)):
+                times = workers[name].ask(
+                    "time", name=scenario.name, start=self._rounds * self.effort.burst, count=self.effort.burst
                 )
-    return samples
+                self.samples.setdefault(name, {}).setdefault(scenario.name, []).append(
+                    {"generation": self._generation, **times}
+                )
+                if self.effort.seconds_of == "run" or name == "candidate":
+                    measured_ms += sum(times["wall_ms"])
+        self._rounds += 1
+        return measured_ms
 
 
-def latency_figures(rounds: list[dict[str, list[float]]]) -> dict[str, float | int]:
-    """n, p50, p90, p99 and the minimum of the wall times of all calls, and the median CPU time (ms)."""
-    wall = [v for r in rounds for v in r["wall_ms"]]
-    cpu = [v for r in rounds for v in r["cpu_ms"]]
-    figures = {f"latency_ms_p{p}": round(percentile(wall, p), 4) for p in (50, 90, 99)}
-    return {**figures, "latency_ms_min": round(min(wall), 4), "cpu_ms_p50": round(median(cpu), 4), "n": len(wall)}
+def warm_up(worker: Asked, scenario: str, calls: int, limit: int) -> bool:
+    """Blocks of the same calls until the fastest of two neighbouring blocks agree; False when none did.
 
-
-def speedup(candidate: list[dict[str, list[float]]], baseline: list[dict[str, list[float]]]) -> dict[str, float | str]:
-    """How many times faster the candidate is: median over rounds of baseline/candidate, with its 95 % interval.
-
-    ``verdict`` is ``faster`` or ``slower`` only when the interval leaves 1 out, else ``no difference``.
+    The fastest call, because what others on the machine take away only ever makes calls slower.
     """
-    ratios = [median(b["wall_ms"]) / median(c["wall_ms"]) for c, b in zip(candidate, baseline, strict=True)]
-    middle, low, high = bootstrap_median(ratios)
-    verdict = "faster" if low > 1 else "slower" if high < 1 else "no difference"
-    return {"ratio": round(middle, 4), "ci95_low": round(low, 4), "ci95_high": round(high, 4), "verdict": verdict}
+    before = None
+    for _ in range(limit):
+        fastest = min(worker.ask("time", name=scenario, start=0, count=calls)["wall_ms"])
+        if before is not None and abs(fastest / before - 1) <= STEADY:
+            return True
+        before = fastest
+    return False
 
 
-def drift(rounds: list[dict[str, list[float]]]) -> float:
+def drift(rounds: list[Round]) -> float:
     """Median of the second half of the rounds over that of the first, minus 1."""
     half = len(rounds) // 2
     first = [v for r in rounds[:half] for v in r["wall_ms"]]

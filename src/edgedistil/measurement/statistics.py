@@ -1,5 +1,6 @@
 """Intervals and tests, each small enough to check by hand."""
 
+import functools
 import math
 import random
 from collections.abc import Sequence
@@ -43,3 +44,70 @@ def bootstrap_median(values: Sequence[float], resamples: int = 2000, seed: int =
     chance = random.Random(seed)
     medians = sorted(median(chance.choices(values, k=len(values))) for _ in range(resamples))
     return median(values), percentile(medians, 2.5), percentile(medians, 97.5)
+
+
+def group_interval(groups: Sequence[Sequence[float]], confidence: float) -> tuple[float, float, float]:
+    """(estimate, low, high) of values that come in groups: the mean of the groups' medians, and Student's interval.
+
+    A process keeps its memory layout, and so its own small offset, for as long as it lives, and neighbouring values of
+    one process are alike: only fresh processes are independent repetitions, and the interval is of those (Kalibera &
+    Jones 2013, "Rigorous benchmarking in reasonable time", section 9). Bootstraps, of all values in one heap or of
+    groups first and values second, are too narrow for a handful of groups when the groups' offsets are what differs.
+
+    With one group nothing is known of the next one: then the interval is the bootstrap's, of that group alone.
+
+    Args:
+        confidence: of the two-sided interval, e.g. 0.95.
+    """
+    medians = [median(group) for group in groups]
+    if len(medians) == 1:
+        return bootstrap_median(groups[0])
+    mean = sum(medians) / len(medians)
+    variance = sum((m - mean) ** 2 for m in medians) / (len(medians) - 1)
+    half = student_quantile(0.5 + confidence / 2, len(medians) - 1) * math.sqrt(variance / len(medians))
+    return mean, mean - half, mean + half
+
+
+@functools.cache
+def student_quantile(probability: float, freedom: int) -> float:
+    """Quantile (of a probability from 0.5 to 0.9999) of Student's t: its density summed until there."""
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+
+    # With x = sqrt(freedom) tan(angle) the tail has an end, and the density becomes a power of a cosine.
+    def below(angle: float, steps: int = 400) -> float:
+        at = [math.cos(angle * i / steps) ** (freedom - 1) for i in range(steps + 1)]
+        inner = 4 * sum(at[1:-1:2]) + 2 * sum(at[2:-1:2])
+        return 0.5 + scale * math.sqrt(freedom) * (at[0] + inner + at[-1]) * angle / steps / 3
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) < probability else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def percentile_interval(values: Sequence[float], percent: float) -> tuple[float | None, float | None]:
+    """95 % interval of a percentile from order statistics; None on a side where there are too few values.
+
+    The number of values below the true percentile is binomial whatever their distribution is, so two of the sorted
+    values bound it (David & Nagaraja, "Order Statistics", 7.1); 2.5 % are left on each side. Values are taken as
+    independent.
+    """
+    ordered, n, share = sorted(values), len(values), percent / 100
+    # low: the largest rank r (from 1) with P(Bin < r) <= 2.5 %; high: the smallest with P(Bin < r) >= 97.5 %.
+    spread = 12 * math.sqrt(n * share * (1 - share)) + 12
+    below, low, high = 0.0, 0, None
+    for hits in range(max(0, int(n * share - spread)), n):
+        below += math.exp(
+            math.lgamma(n + 1)
+            - math.lgamma(hits + 1)
+            - math.lgamma(n - hits + 1)
+            + hits * math.log(share)
+            + (n - hits) * math.log1p(-share)
+        )
+        if below <= 0.025:
+            low = hits + 1
+        if below >= 0.975:
+            high = hits + 1
+            break
+    return (ordered[low - 1] if low else None), (ordered[high - 1] if high else None)

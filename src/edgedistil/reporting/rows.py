@@ -53,16 +53,29 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     for scenario, figures in latency.items():
         for percent in ("p50", "p90", "p99"):
             flat[f"{scenario}_latency_ms_{percent}"] = figures[f"latency_ms_{percent}"]
+            for side in ("low", "high"):
+                # Records of schema 1 have no bounds.
+                flat[f"{scenario}_latency_ms_{percent}_ci95_{side}"] = figures.get(f"latency_ms_{percent}_ci95_{side}")
+        flat[f"{scenario}_cpu_ms_p50"] = figures["cpu_ms_p50"]
         flat[f"{scenario}_calls"] = figures["n"]
-    for baseline, by_scenario in record["speedup"].items():
-        for scenario, figures in by_scenario.items():
-            flat[f"{scenario}_times_faster_than_{baseline}"] = figures["ratio"]
-            flat[f"{scenario}_times_faster_than_{baseline}_ci95_low"] = figures["ci95_low"]
-            flat[f"{scenario}_times_faster_than_{baseline}_ci95_high"] = figures["ci95_high"]
+        if "share_of_peak" in figures:
+            flat[f"{scenario}_share_of_peak"] = figures["share_of_peak"]
+    for part in ("speedup", "throughput_speedup"):
+        for baseline, by_scenario in record.get(part, {}).items():
+            for scenario, figures in by_scenario.items():
+                flat[f"{scenario}_times_faster_than_{baseline}"] = figures["ratio"]
+                flat[f"{scenario}_times_faster_than_{baseline}_ci95_low"] = figures["ci95_low"]
+                flat[f"{scenario}_times_faster_than_{baseline}_ci95_high"] = figures["ci95_high"]
+                flat[f"{scenario}_verdict_against_{baseline}"] = figures["verdict"]
     for batch, figures in record["throughput"].items():
         flat[f"{batch}_sentences_per_s"] = figures["sentences_per_s"]
     cold = record["cold_start"]["cold_start_ms_p50"]
     flat |= {f"cold_start_{phase}_ms_p50": value for phase, value in cold.items()}
+    dropped = record["cold_start"].get("dropped", {}).get("cold_start_ms_p50", {})
+    flat["cold_start_dropped_cache_total_ms_p50"] = dropped.get("total")
+    flat["tokenization_ms_p50"] = record.get("tokenization", {}).get("tokenization_ms_p50")
+    calibration = record.get("calibration", {}).get("before", {})
+    flat |= {f"calibration_{name}": value for name, value in calibration.items()}
     memory = record["memory"]
     return flat | {
         "peak_rss_mb_load": memory["after_load"]["peak_rss_mb"],

@@ -1,9 +1,6 @@
 """Measure one cell: answers through the engine that ships, then times side by side with the uncompressed parent."""
 
-import logging
-import random
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +8,23 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from ..devices import host
-from ..measurement.interleave import Samples, Scenario, interleave, latency_figures, speedup
+from ..devices.cores import quietest_cores
+from ..measurement.calibration import peak_of
+from ..measurement.figures import latency_figures, share_of_peak, speedup, throughput_figures
+from ..measurement.inputs import length_facts
+from ..measurement.interleave import Samples
 from ..measurement.quality import against_parent, quality
 from ..measurement.size import size_by_part
-from ..measurement.statistics import median
-from ..measurement.validity import reasons_against
+from ..measurement.validity import machine_drift, reasons_against, switches_per_s, waiting_share
 from ..store.files import read_json, write_json
 from ..tasks.encode import encode, load_tokenizer
 from ..tasks.examples import Examples, load
 from ..tasks.source import Source
 from ..workers.client import Worker
+from .timing import Measured, cold_starts, places, run, start_figures
 
-log = logging.getLogger("edgedistil")
-RECORD_SCHEMA = 1
+# 2: generations of processes, warm cold starts read the model file through first, drops of the page cache, bounds.
+RECORD_SCHEMA = 2
 
 
 def predict(request: dict[str, Any]) -> dict[str, Any]:
@@ -41,17 +42,29 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Write ``record.json`` and ``samples.json`` (every single time) and return the record."""
-    options = request["options"]
-    candidate = Path(request["inputs"]["candidate"])
+    """Write ``record.json`` and ``samples.json`` (every single time) and return whether the times may be quoted."""
+    options, output = request["options"], Path(request["output"])
+    candidate, threads = Path(request["inputs"]["candidate"]), options["device"]["threads"]
     examples = _validation(request, candidate)
     ids = encode(load_tokenizer(candidate, options["task"]["max_length"]), examples.texts)
-    busy_before, load_before = host.busy_cores(), host.load_average()
-    started = time.monotonic()
-    cold = _cold_starts(options, candidate, examples)
-    samples, workers, batches = _times(request, candidate, examples, ids)
-    engine = options["device"]["engine"]
-    reasons = reasons_against(samples, busy_before)
+    busy_before, load_before, started = host.busy_cores(), host.load_average(), time.monotonic()
+    cores, unpinned_because = quietest_cores(threads)
+    stand = places(request)
+    found = run(options, stand, examples.texts, ids, cores)
+    cold = cold_starts(options, stand["candidate"], examples.texts[0], found.starts["candidate"], cores)
+    conditions = {
+        "mode": options["measurement"]["mode"],
+        "cores": threads,
+        "busy_cores_before": busy_before,
+        "busy_cores_after": host.busy_cores(),
+        "meanwhile": found.meanwhile,
+        "calibration_before": found.calibration_before,
+        "calibration_after": found.calibration_after,
+        "unsteady": found.unsteady,
+    }
+    reasons = reasons_against(found.samples, conditions)
+    baselines = [name for name in stand if name != "candidate"]
+    model = _model_facts(request)
     record = {
         "schema_version": RECORD_SCHEMA,
         "status": "done",
@@ -60,28 +73,34 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "compression": options["compression"],
         "device": options["device"],
         "quality": _quality(request),
-        "latency": {name: latency_figures(rounds) for name, rounds in samples["candidate"].items()},
-        "baselines": {
-            b: {name: latency_figures(r) for name, r in samples[b].items()} for b in samples if b != "candidate"
-        },
-        "speedup": {
-            b: {name: speedup(samples["candidate"][name], rounds) for name, rounds in samples[b].items()}
-            for b in samples
-            if b != "candidate"
-        },
-        "throughput": batches,
+        "latency": _latency(found, model, options),
+        "baselines": {b: {s: latency_figures(r) for s, r in found.samples[b].items()} for b in baselines},
+        "speedup": _ratios(found.samples, baselines),
+        "throughput": _throughput(found.batches, "candidate"),
+        "baseline_throughput": {b: _throughput(found.batches, b) for b in baselines},
+        "throughput_speedup": _ratios(found.batches, baselines),
+        "tokenization": found.tokenization,
         "cold_start": cold,
-        "memory": workers["candidate"],
-        "baseline_memory": {b: m for b, m in workers.items() if b != "candidate"},
-        "size": size_by_part(candidate, engine),
-        "model": _model_facts(request),
-        "token_lengths": {"mean": round(float(np.mean([len(i) for i in ids])), 2), "max": max(map(len, ids))},
+        "baseline_cold_start": {b: start_figures(found.starts[b]) for b in baselines},
+        "memory": found.memory["candidate"],
+        "baseline_memory": {b: found.memory[b] for b in baselines},
+        "size": size_by_part(candidate, options["device"]["engine"]),
+        "model": model,
+        "token_lengths": length_facts(ids),
+        "calibration": {"before": found.calibration_before, "after": found.calibration_after},
         "environment": {
             **options["host"],
             "engine": options["engine"],
             "torch": options["torch"],
+            "pinned_cores": cores,
+            "unpinned_because": unpinned_because,
+            "cores_of_workers": found.pinned,
             "busy_cores_before": busy_before,
-            "busy_cores_after": host.busy_cores(),
+            "busy_cores_after": conditions["busy_cores_after"],
+            "meanwhile": found.meanwhile,
+            "waiting_share": {w: round(waiting_share(found.samples, w), 4) for w in stand},
+            "involuntary_switches_per_s": {w: round(switches_per_s(found.samples, w), 2) for w in stand},
+            "machine_drift": {s: round(machine_drift(found.samples, s), 4) for s in found.samples["candidate"]},
             "load_average_before": load_before,
             "load_average_after": host.load_average(),
             "seconds": round(time.monotonic() - started, 2),
@@ -90,8 +109,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "valid": not reasons,
         "invalid_because": reasons,
     }
-    write_json(Path(request["output"]) / "record.json", record)
-    write_json(Path(request["output"]) / "samples.json", samples)
+    write_json(output / "record.json", record)
+    write_json(output / "samples.json", {w: found.samples[w] | found.batches.get(w, {}) for w in stand})
     return {"valid": record["valid"]}
 
 
@@ -110,96 +129,33 @@ def _validation(request: dict[str, Any], folder: Path) -> Examples:
     )
 
 
-def _cold_starts(options: dict[str, Any], folder: Path, examples: Examples) -> dict[str, Any]:
-    """Fresh processes, one after another; the page cache is warm, because the first one is not counted."""
-    runs = []
-    for _ in range(options["measurement"]["cold_starts"] + 1):
-        with Worker(options["device"]["engine"], options["device"]["threads"]) as worker:
-            runs.append(
-                worker.load(folder, options["task"]["max_length"], examples.texts[0], _method(options))["cold_start_ms"]
-            )
-    counted = runs[1:]
+def _latency(found: Measured, model: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Latency figures by scenario; exact lengths also as a share of what the cores give in the cell's precision."""
+    compression = options["compression"] or {}
+    quantization = compression.get("quantization", {}).get("method", "none")
+    peak = peak_of(found.calibration_before, found.calibration_after, quantization)
+    figures = {}
+    for scenario, rounds in found.samples["candidate"].items():
+        figures[scenario] = latency_figures(rounds)
+        if scenario.startswith("tokens_"):
+            gflops = model.get("gflops_by_tokens", {}).get(scenario.removeprefix("tokens_"))
+            figures[scenario]["share_of_peak"] = share_of_peak(figures[scenario]["latency_ms_p50"], gflops, peak)
+    return figures
+
+
+def _ratios(samples: Samples, baselines: list[str]) -> dict[str, Any]:
     return {
-        "page_cache": "warm",
-        "n": len(counted),
-        "cold_start_ms_p50": {phase: round(median([r[phase] for r in counted]), 3) for phase in counted[0]},
-        "cold_start_ms_all": [r["total"] for r in counted],
+        b: {scenario: speedup(rounds, samples[b][scenario]) for scenario, rounds in samples["candidate"].items()}
+        for b in baselines
+        if samples
     }
 
 
-def _times(
-    request: dict[str, Any], candidate: Path, examples: Examples, ids: list[list[int]]
-) -> tuple[Samples, dict[str, Any], dict[str, Any]]:
-    """Interleaved times of candidate and baselines, their memory, and the candidate's throughput in batches."""
-    options = request["options"]
-    mode, device = options["measurement"], options["device"]
-    places = {"candidate": (device["engine"], candidate, _method(options))}
-    if "onnxruntime_fp32" in options["baselines"] and "parent" in request["inputs"]:
-        places["onnxruntime_fp32"] = ("onnxruntime", Path(request["inputs"]["parent"]), "none")
-    if "torch_fp32" in options["baselines"]:
-        places["torch_fp32"] = ("torch", Path(request["inputs"]["torch_parent"]), "none")
-    with ExitStack() as stack:
-        workers: dict[str, Any] = {
-            n: stack.enter_context(Worker(e, device["threads"])) for n, (e, _, _) in places.items()
-        }
-        loaded = {
-            n: workers[n].load(f, options["task"]["max_length"], examples.texts[0], q)
-            for n, (_, f, q) in places.items()
-        }
-        samples = interleave(
-            workers,
-            scenarios(ids, mode["lengths"], options["seed"]),
-            mode["rounds"],
-            mode["burst"],
-            mode["warmup_calls"],
-            options["seed"],
-        )
-        memory = {
-            n: {"after_load": loaded[n]["memory"], "batch_1": workers[n].ask("memory")["memory"]} for n in workers
-        }
-        batches = _throughput(workers["candidate"], ids, mode)
-        memory["candidate"]["batches"] = workers["candidate"].ask("memory")["memory"]
-    return samples, memory, batches
-
-
-def scenarios(ids: list[list[int]], lengths: list[int], seed: int) -> list[Scenario]:
-    """Real sentences in random order, and for each exact length the real tokens of sentences joined and cut to it.
-
-    A cut row keeps the first token ([CLS]) and the last ([SEP]), so it is a text as the model knows them.
-    """
-    order = list(range(len(ids)))
-    random.Random(seed).shuffle(order)
-    real = [ids[i] for i in order]
-    stream = [token for row in real for token in row[1:-1]]
-    first, last = real[0][0], real[0][-1]
-    made = [Scenario("real", [[row] for row in real])]
-    for length in lengths:
-        inner = length - 2
-        copies = -(-inner * 8 // max(1, len(stream))) + 1
-        supply = stream * copies
-        made.append(
-            Scenario(f"tokens_{length}", [[[first, *supply[i * inner : (i + 1) * inner], last]] for i in range(8)])
-        )
-    return made
-
-
-def _throughput(worker: Worker, ids: list[list[int]], mode: dict[str, Any]) -> dict[str, Any]:
-    """Sentences a second of real sentences in batches, padded to the longest of each batch."""
-    found = {}
-    for size in mode["batches"]:
-        if mode["batch_rounds"] == 0 or len(ids) < size:
-            continue
-        rounds = mode["batch_rounds"]
-        batches = [[ids[(n * size + i) % len(ids)] for i in range(size)] for n in range(rounds)]
-        worker.ask("prepare", name=f"batch_{size}", batches=batches)
-        worker.ask("time", name=f"batch_{size}", start=0, count=1)
-        wall = worker.ask("time", name=f"batch_{size}", start=0, count=rounds)["wall_ms"]
-        found[f"batch_{size}"] = {
-            "sentences_per_s": round(1000 * size * rounds / sum(wall), 2),
-            "n": rounds,
-            "latency_ms_p50": round(median(wall), 4),
-        }
-    return found
+def _throughput(samples: Samples, worker: str) -> dict[str, Any]:
+    return {
+        scenario: throughput_figures(rounds, int(scenario.removeprefix("batch_")))
+        for scenario, rounds in samples.get(worker, {}).items()
+    }
 
 
 def _quality(request: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +174,3 @@ def _model_facts(request: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = read_json(Path(request["inputs"]["candidate"]) / "artifact.json")["facts"]
     wanted = ("parameters", "structure", "encoder_sparsity", "gflops_by_tokens", "parity", "onnx_bytes_by_part")
     return {key: facts[key] for key in wanted if key in facts}
-
-
-def _method(options: dict[str, Any]) -> str:
-    return str(options["compression"]["quantization"]["method"]) if options["device"]["engine"] == "torch" else "none"

@@ -6,8 +6,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from .loop import CORES_VARIABLE
 
 PROGRAMS = {"onnxruntime": "edgedistil.workers.onnx", "torch": "edgedistil.workers.torch"}
 
@@ -20,22 +24,33 @@ class Worker:
     """One worker process on this machine; use as a context manager.
 
     Args:
-        engine: a key of :data:`PROGRAMS`.
+        engine: a key of :data:`PROGRAMS`, or the dotted name of any module that serves :mod:`edgedistil.workers.loop`.
         threads: intra-op threads, also given to OpenMP.
+        cores: the process stays on these, from before it imports anything heavy; None leaves it to the scheduler.
+        python: another interpreter (of a virtual environment with other libraries); this package is lent to it alone,
+            not the packages that are installed beside it.
     """
 
-    def __init__(self, engine: str, threads: int) -> None:
+    def __init__(
+        self, engine: str, threads: int, cores: Sequence[int] | None = None, python: str | None = None
+    ) -> None:
         self.engine, self.threads = engine, threads
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in __exit__)
+        self._lent = tempfile.TemporaryDirectory() if python else None
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
             "OPENBLAS_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
+            CORES_VARIABLE: ",".join(map(str, cores or ())),
         }
+        if self._lent:
+            package = Path(__file__).resolve().parents[1]
+            (Path(self._lent.name) / package.name).symlink_to(package)
+            environment["PYTHONPATH"] = self._lent.name
         self.spawned_ns = time.monotonic_ns()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", PROGRAMS[engine]],
+            [python or sys.executable, "-m", PROGRAMS.get(engine, engine)],
             stdin=subprocess.PIPE,
             text=True,
             stdout=subprocess.PIPE,
@@ -56,6 +71,8 @@ class Worker:
             self._process.kill()
         self._process.wait()
         self._errors.close()
+        if self._lent:
+            self._lent.cleanup()
 
     def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
         """Send one request and wait for its answer, without using the processor.
@@ -83,7 +100,9 @@ class Worker:
 
         Returns:
             ``cold_start_ms`` by phase (each from the end of the one before, and ``total`` from process start to the
-            first logits) and ``memory`` at the end of loading.
+            first logits, without the time that looking at memory took), ``memory`` at the end of loading,
+            ``memory_by_phase``, ``peak_resettable`` (whether the peaks of phases are their own) and ``cores`` (where
+            the process may run; None where the system doesn't say).
         """
         answer = self.ask(
             "load",
@@ -93,13 +112,13 @@ class Worker:
             text=list(text),
             quantization=quantization,
         )
-        clock = answer["clock_ns"]
         phases, before = {}, self.spawned_ns
-        for name in ("started", "imported", "tokenizer", "session", "first_logits"):
-            phases[name] = round((clock[name] - before) / 1e6, 3)
-            before = clock[name]
-        phases["total"] = round((clock["first_logits"] - self.spawned_ns) / 1e6, 3)
-        return {"cold_start_ms": phases, "memory": answer["memory"]}
+        for name, end in sorted(answer["clock_ns"].items(), key=lambda item: item[1]):
+            phases[name] = round((end - before) / 1e6, 3)
+            before = end
+        phases["total"] = round((before - self.spawned_ns) / 1e6, 3)
+        kept = ("memory", "memory_by_phase", "peak_resettable", "cores")
+        return {"cold_start_ms": phases, **{key: answer[key] for key in kept}}
 
     def _last_words(self, op: str) -> str:
         code = self._process.wait()

@@ -1,24 +1,37 @@
 """The worker's side of the protocol: one JSON object a line in, one out. Standard library only.
 
-Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches), ``time`` (name, start, count), ``predict``
-(texts), ``memory``, ``exit``. Times of day are nanoseconds of the system-wide monotonic clock, so that the process
-that started the worker can subtract its own.
+Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches), ``time`` (name, start, count), ``tokenize``
+(texts), ``predict`` (texts), ``memory``, ``usage``, ``exit``. Times of day are nanoseconds of the system-wide
+monotonic clock, so that the process that started the worker can subtract its own.
 """
 
 import json
 import os
+import resource
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
+
+from .memory import memory, reset_peak
+
+# Cores to stay on, as "0,2": set by the process that starts a worker.
+CORES_VARIABLE = "EDGEDISTIL_CORES"
 
 
 class Engine(Protocol):
-    """What a worker program must bring."""
+    """What a worker program must bring. Heavy imports belong into ``load``: the process is pinned before it.
+
+    An engine may also have ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed.
+    """
 
     def load(self, request: dict[str, Any]) -> dict[str, int]:
-        """Load tokenizer and model and answer one text; returns the clock (ns) at the end of each phase."""
+        """Load tokenizer and model and answer one text; returns the clock (ns) at the end of each phase.
+
+        A :class:`edgedistil.workers.phases.Phases` brings each phase's memory as well.
+        """
 
     def pack(self, rows: list[list[int]]) -> Any:
         """Token ids of one batch (padded on the right with the mask to match) as the engine's own input."""
@@ -31,44 +44,77 @@ class Engine(Protocol):
 
 
 def serve(engine: Engine, started_ns: int) -> None:
-    """Answer requests until ``exit`` or the end of standard input."""
+    """Pin this process, then answer requests until ``exit`` or the end of standard input."""
+    if os.environ.get(CORES_VARIABLE):
+        os.sched_setaffinity(0, [int(core) for core in os.environ[CORES_VARIABLE].split(",")])
     # Libraries print to standard output; the protocol keeps its own copy of it.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    prepared: dict[str, list[Any]] = {}
+    loop = _Loop(engine, started_ns)
     for line in sys.stdin:
         request = json.loads(line)
         if request["op"] == "exit":
             return
         try:
-            answer = _answer(engine, request, prepared, started_ns)
+            answer = loop.answer(request)
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
-def _answer(engine: Engine, request: dict[str, Any], prepared: dict[str, list[Any]], started_ns: int) -> dict[str, Any]:
-    op = request["op"]
-    if op == "load":
+class _Loop:
+    def __init__(self, engine: Engine, started_ns: int) -> None:
+        self._engine, self._started_ns = engine, started_ns
+        self._prepared: dict[str, list[Any]] = {}
+        self._folder: Path | None = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        op = request["op"]
+        if op == "load":
+            return self._load(request)
+        if op == "prepare":
+            self._prepared[request["name"]] = [self._engine.pack(rows) for rows in request["batches"]]
+            return {"batches": len(self._prepared[request["name"]])}
+        if op == "time":
+            return _timed(self._engine.run, self._prepared[request["name"]], request["start"], request["count"])
+        if op == "tokenize":
+            if not hasattr(self._engine, "tokenize"):
+                raise ValueError("this engine has no tokenizer of its own")
+            return _timed(self._engine.tokenize, request["texts"], 0, len(request["texts"]))
+        if op == "predict":
+            return {"logits": self._engine.predict(request["texts"])}
+        if op == "memory":
+            found = memory(self._folder)
+            reset_peak()
+            return {"memory": found}
+        if op == "usage":
+            return {"cpu_s": time.process_time()}
+        raise ValueError(f"unknown op {op!r}")
+
+    def _load(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._folder = Path(request["folder"])
+        resettable = reset_peak()
+        clock = self._engine.load(request)
+        by_phase: dict[str, dict[str, float]] = getattr(clock, "memory", {})
+        now = memory(self._folder)
+        # Phases set the mark back between them; the peak of loading is the highest of theirs.
+        now["peak_rss_mb"] = max([now["peak_rss_mb"], *(m["peak_rss_mb"] for m in by_phase.values())])
         reset_peak()
-        return {"clock_ns": {"started": started_ns, **engine.load(request)}, "memory": memory(), "pid": os.getpid()}
-    if op == "prepare":
-        prepared[request["name"]] = [engine.pack(rows) for rows in request["batches"]]
-        return {"batches": len(prepared[request["name"]])}
-    if op == "time":
-        return _timed(engine.run, prepared[request["name"]], request["start"], request["count"])
-    if op == "predict":
-        return {"logits": engine.predict(request["texts"])}
-    if op == "memory":
-        found = memory()
-        reset_peak()
-        return {"memory": found}
-    raise ValueError(f"unknown op {op!r}")
+        return {
+            "clock_ns": {"started": self._started_ns, **clock},
+            "memory": now,
+            "memory_by_phase": by_phase,
+            "peak_resettable": resettable,
+            "pid": os.getpid(),
+            "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        }
 
 
-def _timed(run: Callable[[Any], Any], inputs: list[Any], start: int, count: int) -> dict[str, list[float]]:
+def _timed(run: Callable[[Any], Any], inputs: list[Any], start: int, count: int) -> dict[str, Any]:
+    """Wall and CPU time (all threads) of each call in ms, and how often the kernel took the processor away."""
     wall, cpu = [], []
+    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     for call in range(start, start + count):
         packed = inputs[call % len(inputs)]
         cpu_0, wall_0 = time.process_time_ns(), time.perf_counter_ns()
@@ -76,25 +122,5 @@ def _timed(run: Callable[[Any], Any], inputs: list[Any], start: int, count: int)
         wall_1, cpu_1 = time.perf_counter_ns(), time.process_time_ns()
         wall.append((wall_1 - wall_0) / 1e6)
         cpu.append((cpu_1 - cpu_0) / 1e6)
-    return {"wall_ms": wall, "cpu_ms": cpu}
-
-
-def memory() -> dict[str, float]:
-    """This process's memory in MB: peak (the kernel's high-water mark), resident now, anonymous, file-backed."""
-    names = {"VmHWM": "peak_rss_mb", "VmRSS": "rss_mb", "RssAnon": "rss_anonymous_mb", "RssFile": "rss_file_mb"}
-    found = {}
-    with open("/proc/self/status") as status:
-        for line in status:
-            key, _, value = line.partition(":")
-            if key in names:
-                found[names[key]] = round(int(value.split()[0]) * 1024 / 1e6, 3)
-    return found
-
-
-def reset_peak() -> None:
-    """Set the kernel's high-water mark back to the present size (``clear_refs`` 5), where it may be."""
-    try:
-        with open("/proc/self/clear_refs", "w") as stream:
-            stream.write("5")
-    except OSError:
-        return
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
+    return {"wall_ms": wall, "cpu_ms": cpu, "involuntary_switches": taken}

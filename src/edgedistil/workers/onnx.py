@@ -12,23 +12,29 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from edgedistil.workers.loop import serve  # noqa: E402
+from edgedistil.workers.phases import Phases, read_through  # noqa: E402
 
 
 class OnnxEngine:
     """ONNX Runtime on the CPU provider, default options but for the threads."""
 
-    def load(self, request: dict[str, Any]) -> dict[str, int]:
+    def load(self, request: dict[str, Any]) -> Phases:
+        folder = Path(request["folder"])
+        phases = Phases(folder)
         import numpy
         import onnxruntime
         import tokenizers
 
         self._numpy = numpy
-        clock = {"imported": time.monotonic_ns()}
-        folder = Path(request["folder"])
+        phases.end("imported")
         self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(request["max_length"])
-        clock["tokenizer"] = time.monotonic_ns()
+        phases.end("tokenizer")
+        # Weights may lie outside of the graph's file.
+        for file in sorted(folder.glob("model.onnx*")):
+            read_through(file)
+        phases.end("read")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = request["threads"]
         options.inter_op_num_threads = 1
@@ -37,9 +43,10 @@ class OnnxEngine:
         )
         self._inputs = {i.name for i in self._session.get_inputs()}
         self._output = self._session.get_outputs()[0].name
-        clock["session"] = time.monotonic_ns()
+        phases.end("session")
         self.predict([request["text"]])
-        return {**clock, "first_logits": time.monotonic_ns()}
+        phases.end("first_logits")
+        return phases
 
     def pack(self, rows: list[list[int]], types: list[list[int]] | None = None) -> Any:
         numpy = self._numpy
@@ -59,10 +66,13 @@ class OnnxEngine:
     def run(self, packed: Any) -> Any:
         return self._session.run([self._output], packed)[0]
 
+    def tokenize(self, text: list[str]) -> Any:
+        return self._tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
+
     def predict(self, texts: list[list[str]]) -> list[list[float]]:
         rows = []
         for text in texts:
-            encoding = self._tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
+            encoding = self.tokenize(text)
             rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].tolist())
         return rows
 

@@ -11,12 +11,15 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from edgedistil.workers.loop import serve  # noqa: E402
+from edgedistil.workers.phases import Phases, read_through  # noqa: E402
 
 
 class TorchEngine:
     """A model folder in PyTorch eager mode (scaled-dot-product attention, transformers' default)."""
 
-    def load(self, request: dict[str, Any]) -> dict[str, int]:
+    def load(self, request: dict[str, Any]) -> Phases:
+        folder = Path(request["folder"])
+        phases = Phases(folder)
         import torch
 
         from edgedistil.models.shrunken import load_classifier
@@ -24,10 +27,12 @@ class TorchEngine:
 
         self._torch = torch
         torch.set_num_threads(request["threads"])
-        clock = {"imported": time.monotonic_ns()}
-        folder = Path(request["folder"])
+        phases.end("imported")
         self._tokenizer = load_tokenizer(folder, request["max_length"])
-        clock["tokenizer"] = time.monotonic_ns()
+        phases.end("tokenizer")
+        for file in sorted(folder.glob("*.safetensors")):
+            read_through(file)
+        phases.end("read")
         quantization = request.get("quantization", "none")
         if quantization in ("nf4", "llm_int8"):
             from edgedistil.models.bitsandbytes import quantise_linears
@@ -36,9 +41,10 @@ class TorchEngine:
         else:
             self._model = load_classifier(folder)
         self._types = self._model.config.model_type == "bert"
-        clock["session"] = time.monotonic_ns()
+        phases.end("session")
         self.predict([request["text"]])
-        return {**clock, "first_logits": time.monotonic_ns()}
+        phases.end("first_logits")
+        return phases
 
     def pack(self, rows: list[list[int]], types: list[list[int]] | None = None) -> Any:
         longest = max(map(len, rows))
@@ -55,10 +61,13 @@ class TorchEngine:
         with self._torch.inference_mode():
             return self._model(**packed).logits
 
+    def tokenize(self, text: list[str]) -> Any:
+        return self._tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
+
     def predict(self, texts: list[list[str]]) -> list[list[float]]:
         rows = []
         for text in texts:
-            encoding = self._tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
+            encoding = self.tokenize(text)
             rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].float().tolist())
         return rows
 

@@ -1,0 +1,56 @@
+"""What is timed: real texts, exact lengths and batches, made of the task's own tokens."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from .interleave import Scenario
+
+
+def scenarios(ids: list[list[int]], lengths: list[int], seed: int) -> list[Scenario]:
+    """Real sentences in random order, and for each exact length the real tokens of sentences joined and cut to it.
+
+    A cut row keeps the first token ([CLS]) and the last ([SEP]), so it is a text as the model knows them.
+    """
+    real = _shuffled(ids, seed)
+    stream = [token for row in real for token in row[1:-1]]
+    first, last = real[0][0], real[0][-1]
+    made = [Scenario("real", [[row] for row in real])]
+    for length in lengths:
+        inner = length - 2
+        copies = -(-inner * 8 // max(1, len(stream))) + 1
+        supply = stream * copies
+        made.append(
+            Scenario(f"tokens_{length}", [[[first, *supply[i * inner : (i + 1) * inner], last]] for i in range(8)])
+        )
+    return made
+
+
+def batch_scenarios(ids: list[list[int]], sizes: Sequence[int], rounds: int, seed: int) -> list[Scenario]:
+    """``rounds`` batches of each size of real sentences in random order, to be padded to the longest of each batch.
+
+    A size beyond the number of sentences is left out.
+    """
+    real = _shuffled(ids, seed)
+    return [
+        Scenario(f"batch_{size}", [[real[(n * size + i) % len(real)] for i in range(size)] for n in range(rounds)])
+        for size in sizes
+        if rounds and size <= len(real)
+    ]
+
+
+def length_facts(ids: list[list[int]]) -> dict[str, Any]:
+    """Mean and greatest number of tokens a text, and the histogram (tokens → texts)."""
+    counts = Counter(map(len, ids))
+    return {
+        "mean": round(sum(map(len, ids)) / len(ids), 2),
+        "max": max(counts),
+        "histogram": {str(tokens): counts[tokens] for tokens in sorted(counts)},
+    }
+
+
+def _shuffled(ids: list[list[int]], seed: int) -> list[list[int]]:
+    order = list(range(len(ids)))
+    random.Random(seed).shuffle(order)
+    return [ids[i] for i in order]

@@ -1,0 +1,229 @@
+"""The worker processes of one measured cell: who stands beside whom, their starts, their times, their memory."""
+
+import random
+import resource
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..devices import page_cache
+from ..devices.cores import Watch
+from ..measurement.calibration import calibrate
+from ..measurement.inputs import batch_scenarios, scenarios
+from ..measurement.interleave import Asked, Effort, Interleaved, Samples
+from ..measurement.size import shipped_files
+from ..measurement.statistics import median
+from ..workers.client import Worker
+from ..workers.gemm import OPERATIONS
+
+# Texts whose tokenization is timed.
+_TOKENIZED = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """One program that stands in the run: ``engine`` as :class:`Worker` takes it, and what it loads."""
+
+    engine: str
+    folder: Path
+    quantization: str = "none"
+    python: str | None = None
+
+    def worker(self, threads: int, cores: Sequence[int] | None) -> Worker:
+        """A fresh process for it."""
+        return Worker(self.engine, threads, cores, self.python)
+
+
+@dataclass
+class Measured:
+    """All that one run of the workers brought.
+
+    Attributes:
+        samples: of real texts and exact lengths; ``batches`` of batches.
+        memory: worker → phase → MB, in the first generation's process.
+        starts: worker → cold starts (ms by phase) of all generations, page cache warm.
+        pinned: worker → cores that it was really on.
+        meanwhile: :meth:`Watch.stop`'s figures, and ``seconds``.
+    """
+
+    samples: Samples = field(default_factory=dict)
+    batches: Samples = field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
+    starts: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    pinned: dict[str, list[int] | None] = field(default_factory=dict)
+    unsteady: list[str] = field(default_factory=list)
+    tokenization: dict[str, Any] = field(default_factory=dict)
+    calibration_before: dict[str, float] = field(default_factory=dict)
+    calibration_after: dict[str, float] = field(default_factory=dict)
+    meanwhile: dict[str, Any] = field(default_factory=dict)
+
+
+def places(request: dict[str, Any]) -> dict[str, Place]:
+    """The candidate first, then every baseline, as the request describes them.
+
+    ``options.baseline_workers`` maps a baseline's name to ``engine``, ``input`` (a key of the request's inputs),
+    ``quantization`` and ``python``; without it the names in ``options.baselines`` stand for the two that we know.
+    """
+    options, inputs = request["options"], request["inputs"]
+    described = options.get("baseline_workers")
+    if described is None:
+        described = {}
+        if "onnxruntime_fp32" in options["baselines"] and "parent" in inputs:
+            described["onnxruntime_fp32"] = {"engine": "onnxruntime", "input": "parent"}
+        if "torch_fp32" in options["baselines"]:
+            described["torch_fp32"] = {"engine": "torch", "input": "torch_parent"}
+    found = {"candidate": Place(options["device"]["engine"], Path(inputs["candidate"]), _method(options))}
+    for name, place in described.items():
+        found[name] = Place(
+            place["engine"], Path(inputs[place["input"]]), place.get("quantization") or "none", place.get("python")
+        )
+    return found
+
+
+def run(
+    options: dict[str, Any],
+    stand: dict[str, Place],
+    texts: Sequence[tuple[str, ...]],
+    ids: list[list[int]],
+    cores: list[int] | None,
+) -> Measured:
+    """Times of all places side by side, over generations of fresh processes, between two calibrations.
+
+    Raises:
+        WorkerError: a place can't start or answer; a comparison with a missing side is none.
+    """
+    mode, threads, seed = options["measurement"], options["device"]["threads"], options["seed"]
+    each = mode["generations"]
+    timed = Interleaved(scenarios(ids, mode["lengths"], seed), _effort(mode), seed)
+    batches = Interleaved(
+        batch_scenarios(ids, mode["batches"], mode["batch_rounds"], seed),
+        # These processes are warm; a new shape only has its buffers to allocate, in one call.
+        Effort(-(-mode["batch_rounds"] // each), 1, 0, "run", 1, 1),
+        seed,
+    )
+    found, chance = Measured(), random.Random(seed)
+    page_cache.warm(f for p in stand.values() for f in shipped_files(p.folder))
+    with Worker("edgedistil.workers.gemm", threads, cores) as gauge:
+        gauge.load("", 1, ("",))
+        found.calibration_before = calibrate(gauge, OPERATIONS)
+        gauge_cpu_s, asking_cpu_s = gauge.ask("usage")["cpu_s"], time.process_time()
+        watch, began, ended_cpu_s = Watch(cores), time.monotonic(), _ended_children_cpu_s()
+        for number in range(each):
+            with ExitStack() as stack:
+                workers: dict[str, Asked] = {}
+                for name in chance.sample(list(stand), len(stand)):
+                    worker = stack.enter_context(stand[name].worker(threads, cores))
+                    loaded = worker.load(
+                        stand[name].folder, options["task"]["max_length"], texts[0], stand[name].quantization
+                    )
+                    workers[name] = worker
+                    found.starts.setdefault(name, []).append(loaded["cold_start_ms"])
+                    found.pinned[name] = loaded["cores"]
+                    if number == 0:
+                        found.memory[name] = {
+                            **loaded["memory_by_phase"],
+                            "after_load": loaded["memory"],
+                            "peaks_are_of_phases": loaded["peak_resettable"],
+                        }
+                timed.generation(workers)
+                _note_memory(found, workers, "batch_1", number)
+                batches.generation(workers)
+                _note_memory(found, workers, "batches", number)
+                if number == 0:
+                    found.tokenization = _tokenization(workers["candidate"], texts)
+        own_cpu_s = _ended_children_cpu_s() - ended_cpu_s + gauge.ask("usage")["cpu_s"] - gauge_cpu_s
+        found.meanwhile = {
+            **watch.stop(own_cpu_s, time.process_time() - asking_cpu_s),
+            "seconds": round(time.monotonic() - began, 2),
+        }
+        found.calibration_after = calibrate(gauge, OPERATIONS)
+    found.samples, found.batches = timed.samples, batches.samples
+    found.unsteady = timed.unsteady
+    return found
+
+
+def cold_starts(
+    options: dict[str, Any],
+    place: Place,
+    text: tuple[str, ...],
+    warm: list[dict[str, float]],
+    cores: list[int] | None,
+) -> dict[str, Any]:
+    """Cold starts by phase with the page cache warm, and with the shipped files dropped from it.
+
+    Args:
+        warm: starts that were measured already, one a generation; more are made when they are too few.
+    """
+    count = options["measurement"]["cold_starts"]
+
+    def start() -> dict[str, float]:
+        with place.worker(options["device"]["threads"], cores) as worker:
+            loaded = worker.load(place.folder, options["task"]["max_length"], text, place.quantization)
+        phases: dict[str, float] = loaded["cold_start_ms"]
+        return phases
+
+    warm = warm + [start() for _ in range(count - len(warm))]
+    files = shipped_files(place.folder)
+    dropped, why = [], None
+    for _ in range(count):
+        why = page_cache.drop(files)
+        if why:
+            break
+        dropped.append(start())
+    page_cache.warm(files)
+    return {
+        **start_figures(warm),
+        "page_cache": "warm",
+        "dropped": {**start_figures(dropped), "page_cache": "shipped files dropped"}
+        if not why
+        else {"page_cache": f"warm: {why}", "n": 0},
+    }
+
+
+def start_figures(starts: list[dict[str, float]]) -> dict[str, Any]:
+    """n, the median of each phase, every total and every phase of cold starts (ms)."""
+    return {
+        "n": len(starts),
+        "cold_start_ms_p50": {phase: round(median([s[phase] for s in starts]), 3) for phase in starts[0]},
+        "cold_start_ms_all": [s["total"] for s in starts],
+        "cold_start_ms_by_phase_all": {phase: [s[phase] for s in starts] for phase in starts[0]},
+    }
+
+
+def _effort(mode: dict[str, Any]) -> Effort:
+    each = mode["generations"]
+    return Effort(
+        rounds=-(-mode["rounds"] // each),
+        burst=mode["burst"],
+        seconds=mode["seconds"] / each,
+        seconds_of=mode["seconds_of"],
+        warmup_calls=mode["warmup_calls"],
+        warmup_limit=mode["warmup_limit"],
+    )
+
+
+def _note_memory(found: Measured, workers: dict[str, Asked], phase: str, generation: int) -> None:
+    for name, worker in workers.items():
+        memory = worker.ask("memory")["memory"]
+        if generation == 0:
+            found.memory[name][phase] = memory
+
+
+def _ended_children_cpu_s() -> float:
+    """CPU time of all processes that this one started and waited for, from their first instruction to their last."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _tokenization(worker: Asked, texts: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    few = [list(t) for t in texts[:_TOKENIZED]]
+    worker.ask("tokenize", texts=few)
+    wall = worker.ask("tokenize", texts=few)["wall_ms"]
+    return {"tokenization_ms_p50": round(median(wall), 5), "n": len(wall)}
+
+
+def _method(options: dict[str, Any]) -> str:
+    return str(options["compression"]["quantization"]["method"]) if options["device"]["engine"] == "torch" else "none"

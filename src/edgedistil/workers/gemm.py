@@ -1,0 +1,70 @@
+"""The calibration worker: one large matrix product in FP32 and one in INT8, as a measure of what the cores give now.
+
+The products are ONNX Runtime's own (MatMul; MatMulInteger of unsigned activations and signed weights, U8S8, which is
+what dynamic quantisation runs), so the figures are the ceiling of the engine that ships. Run as ``python -m
+edgedistil.workers.gemm``. Rows of a batch name the product: ``[[0]]`` is FP32, ``[[1]]`` INT8.
+"""
+
+import time
+
+STARTED_NS = time.monotonic_ns()
+
+from typing import Any  # noqa: E402
+
+from edgedistil.workers.loop import serve  # noqa: E402
+
+# Large enough that packing and calls are lost in it, small enough to stay in a last-level cache.
+SIZE = 768
+OPERATIONS = 2 * SIZE**3
+
+
+class GemmEngine:
+    """Two ONNX graphs of one product each, ``SIZE`` × ``SIZE`` × ``SIZE``, with constant weights."""
+
+    def load(self, request: dict[str, Any]) -> dict[str, int]:
+        import numpy
+        import onnx
+        import onnxruntime
+        from onnx import TensorProto, helper, numpy_helper
+
+        imported = time.monotonic_ns()
+        chance = numpy.random.default_rng(0)
+        self._products = []
+        for operator, left, right, out in (
+            ("MatMul", TensorProto.FLOAT, numpy.float32, TensorProto.FLOAT),
+            ("MatMulInteger", TensorProto.UINT8, numpy.int8, TensorProto.INT32),
+        ):
+            shape = (SIZE, SIZE)
+            weights = chance.integers(-60, 60, shape).astype(right)
+            graph = helper.make_graph(
+                [helper.make_node(operator, ["x", "w"], ["y"])],
+                operator,
+                [helper.make_tensor_value_info("x", left, shape)],
+                [helper.make_tensor_value_info("y", out, shape)],
+                [numpy_helper.from_array(weights, "w")],
+            )
+            model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+            onnx.checker.check_model(model)
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = request["threads"]
+            options.inter_op_num_threads = 1
+            session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            feed = {"x": chance.integers(0, 120, shape).astype(numpy.float32 if right is numpy.float32 else "uint8")}
+            self._products.append((session, feed))
+        return {"imported": imported, "session": time.monotonic_ns()}
+
+    def pack(self, rows: list[list[int]]) -> Any:
+        return self._products[rows[0][0]]
+
+    def run(self, packed: Any) -> Any:
+        session, feed = packed
+        return session.run(None, feed)
+
+    def predict(self, texts: list[list[str]]) -> list[list[float]]:
+        raise NotImplementedError("the calibration worker reads no texts")
+
+
+if __name__ == "__main__":
+    serve(GemmEngine(), STARTED_NS)

@@ -1,0 +1,65 @@
+"""Who stands in the interleaved run: described by data, or by the two names that we know."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgedistil.measurement.inputs import batch_scenarios, length_facts, scenarios
+from edgedistil.stages.timing import Place, places
+from edgedistil.workers.client import WorkerError
+
+INPUTS = {"candidate": "/c", "parent": "/p", "torch_parent": "/t", "peer": "/x"}
+
+
+def request(engine: str = "onnxruntime", **options: Any) -> dict[str, Any]:
+    compression = {"quantization": {"method": "nf4"}}
+    return {"inputs": INPUTS, "options": {"device": {"engine": engine}, "compression": compression, **options}}
+
+
+def test_the_two_known_names() -> None:
+    both = places(request(baselines=["onnxruntime_fp32", "torch_fp32"]))
+    assert both == {"candidate": Place("onnxruntime", Path("/c")), "onnxruntime_fp32": Place("onnxruntime", Path("/p")),
+                    "torch_fp32": Place("torch", Path("/t"))}
+    assert list(places(request("torch", baselines=[]))) == ["candidate"]
+    assert places(request("torch", baselines=[]))["candidate"].quantization == "nf4"
+
+
+def test_any_number_of_peers_by_data() -> None:
+    described = {"peer": {"engine": "some.module", "input": "peer", "quantization": "int8", "python": "/other/python"},
+                 "plain": {"engine": "torch", "input": "torch_parent", "quantization": None, "python": None}}
+    found = places(request(baselines=["onnxruntime_fp32"], baseline_workers=described))
+    assert list(found) == ["candidate", "peer", "plain"]
+    assert found["peer"] == Place("some.module", Path("/x"), "int8", "/other/python")
+    assert found["plain"] == Place("torch", Path("/t"), "none", None)
+
+
+def test_a_peer_that_cannot_start_is_an_error_not_a_gap(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="no_such_module"):
+        Place("no_such_module", tmp_path).worker(1, None).__enter__().load(tmp_path, 8, ("x",))
+
+
+IDS = [[2, 10, 11, 3], [2, 12, 3], [2, 13, 14, 15, 3]]
+
+
+def test_exact_lengths_are_real_tokens_between_the_markers() -> None:
+    real, *exact = scenarios(IDS, [3, 16], seed=1)
+    assert sorted(row for (row,) in real.batches) == sorted(IDS)
+    for scenario, length in zip(exact, (3, 16), strict=True):
+        assert scenario.name == f"tokens_{length}"
+        rows = [row for (row,) in scenario.batches]
+        assert {len(row) for row in rows} == {length}
+        assert {(row[0], row[-1]) for row in rows} == {(2, 3)}
+        assert {token for row in rows for token in row[1:-1]} <= set(range(10, 16))
+
+
+def test_batches_go_on_through_the_sentences_and_none_is_larger_than_they_are() -> None:
+    found = batch_scenarios(IDS, [1, 2, 4], rounds=3, seed=1)
+    assert [s.name for s in found] == ["batch_1", "batch_2"]
+    assert sorted(row for batch in found[0].batches for row in batch) == sorted(IDS)
+    assert [len(batch) for batch in found[1].batches] == [2, 2, 2]
+    assert batch_scenarios(IDS, [1, 2], rounds=0, seed=1) == []
+
+
+def test_histogram_of_lengths_by_hand() -> None:
+    assert length_facts([*IDS, [2, 9, 3]]) == {"mean": 3.75, "max": 5, "histogram": {"3": 2, "4": 1, "5": 1}}
