@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from edgedistil.devices.cores import quietest_cores
-from edgedistil.export.graph import classifier_graph
+from edgedistil.export.graph import write_graph
 from edgedistil.export.precision import Float32
-from edgedistil.export.weights import read_classifier
+from edgedistil.export.reading import read_model
 from edgedistil.measurement.figures import speedup
 from edgedistil.measurement.interleave import Effort, Interleaved, Scenario
 from edgedistil.workers.client import Worker
@@ -70,7 +70,7 @@ def folder(tiny_folder: Callable[..., Path], tiny_model: Callable[..., object]) 
     import onnx
 
     made = tiny_folder(tiny_model("distilbert", dim=128, hidden_dim=512, initializer_range=0.1))
-    onnx.save(classifier_graph(read_classifier(made), Float32(), False), made / "model.onnx")
+    onnx.save(write_graph(read_model(made), Float32(), False), made / "model.onnx")
     return made
 
 

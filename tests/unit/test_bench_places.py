@@ -12,25 +12,23 @@ from edgedistil.workers.client import WorkerError
 INPUTS = {"candidate": "/c", "parent": "/p", "torch_parent": "/t", "peer": "/x"}
 
 
-def request(engine: str = "onnxruntime", **options: Any) -> dict[str, Any]:
-    compression = {"quantization": {"method": "nf4"}}
-    return {"inputs": INPUTS, "options": {"device": {"engine": engine}, "compression": compression, **options}}
+def request(engine: str = "onnxruntime", interpreters: dict[str, str] | None = None, **workers: Any) -> dict[str, Any]:
+    options = {"device": {"engine": engine}, "compression": {"quantization": {"method": "nf4"}},
+               "baseline_workers": workers}
+    return {"inputs": INPUTS, "options": options, "runtime": {"interpreters": interpreters or {}}}
 
 
-def test_the_two_known_names() -> None:
-    both = places(request(baselines=["onnxruntime_fp32", "torch_fp32"]))
-    assert both == {"candidate": Place("onnxruntime", Path("/c")), "onnxruntime_fp32": Place("onnxruntime", Path("/p")),
-                    "torch_fp32": Place("torch", Path("/t"))}
-    assert list(places(request("torch", baselines=[]))) == ["candidate"]
-    assert places(request("torch", baselines=[]))["candidate"].quantization == "nf4"
+def test_the_candidate_comes_first_and_takes_its_own_method() -> None:
+    assert places(request()) == {"candidate": Place("onnxruntime", Path("/c"))}
+    assert places(request("torch"))["candidate"].quantization == "nf4"
 
 
 def test_any_number_of_peers_by_data() -> None:
-    described = {"peer": {"engine": "some.module", "input": "peer", "quantization": "int8", "python": "/other/python"},
-                 "plain": {"engine": "torch", "input": "torch_parent", "quantization": None, "python": None}}
-    found = places(request(baselines=["onnxruntime_fp32"], baseline_workers=described))
+    peer = {"engine": "some.module", "input": "peer", "quantization": "none"}
+    plain = {"engine": "torch", "input": "torch_parent", "quantization": "none"}
+    found = places(request(interpreters={"peer": "/other/python", "plain": None}, peer=peer, plain=plain))
     assert list(found) == ["candidate", "peer", "plain"]
-    assert found["peer"] == Place("some.module", Path("/x"), "int8", "/other/python")
+    assert found["peer"] == Place("some.module", Path("/x"), "none", "/other/python")
     assert found["plain"] == Place("torch", Path("/t"), "none", None)
 
 

@@ -23,7 +23,8 @@ def compression(pruning: str = "none", ratio: float = 0.5, recovery: str = "none
 def test_unpruned_at_three_ratios_is_one_cell() -> None:
     cells = [canonical_compression(compression("none", ratio)) for ratio in (0.3, 0.4, 0.5)]
     assert cells[0] == cells[1] == cells[2] == {
-        "pruning": {"method": "none"}, "recovery": {"method": "none"}, "quantization": {"method": "none"}}
+        "pruning": {"method": "none"}, "recovery": {"method": "none"}, "quantization": {"method": "none"},
+        "graph": {"padding": True}}
 
 
 @pytest.mark.parametrize("method", ["structured", "magnitude"])
@@ -59,7 +60,7 @@ def test_int8_ignores_block_size_and_4_bit_does_not() -> None:
             for b, a in ((32, 4), (64, 0))]
     int4 = [canonical_compression(compression(quantization="int4_ort", block_size=b)) for b in (32, 64)]
     assert int8[0] == int8[1]
-    assert set(int8[0]["quantization"]) == {"method", "embeddings", "max_rms", "min_agreement"}
+    assert set(int8[0]["quantization"]) == {"method", "embeddings", "weights", "max_rms", "min_agreement"}
     assert int4[0] != int4[1]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgedistil.compression.structured import Kept, cut
-from edgedistil.export.weights import read_classifier
-from edgedistil.measurement.flops import classifier_flops
+from edgedistil.export.reading import read_model
+from edgedistil.measurement.flops import graph_flops
 from edgedistil.measurement.quality import against_parent, quality
 from edgedistil.measurement.size import size_by_part
 
@@ -66,26 +66,27 @@ def test_size_counts_what_the_engine_opens_and_nothing_else(tmp_path: Path) -> N
     assert size_by_part(tmp_path, "onnxruntime")["config_mb"] == 0.0
 
 
-def by_hand(layers: list[tuple[int, int]], tokens: int, width: int = 32, classes: int = 2) -> int:
-    """Multiply-adds of (inner width, FFN width) layers, times two."""
+def by_hand(layers: list[tuple[int, int]], tokens: int, width: int = 32, head: int = 8, classes: int = 2) -> int:
+    """Multiply-adds of (inner width, FFN width) layers, times two; the last layer sees one row a head."""
     total = 0
-    for index, (inner, ffn) in enumerate(layers):
-        rows = 1 if index == len(layers) - 1 else tokens
-        total += rows * width * inner + 2 * tokens * width * inner
-        total += rows * tokens * inner + rows * tokens * inner
-        total += rows * inner * width + rows * width * ffn + rows * ffn * width
+    for inner, ffn in layers[:-1]:
+        total += tokens * (3 * width * inner + inner * width + 2 * width * ffn) + 2 * tokens * tokens * inner
+    inner, ffn = layers[-1]
+    heads = inner // head
+    total += width * inner + inner * width + 2 * width * ffn
+    total += heads * inner * width + heads * width * tokens + heads * tokens * width + heads * width * inner
     return 2 * (total + width * width + width * classes)
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "bert"])
 @pytest.mark.parametrize("tokens", [1, 16, 64])
 def test_operations_of_a_tiny_model_by_hand(kind: str, tokens: int, tiny_folder: Callable[..., Path]) -> None:
-    weights = read_classifier(tiny_folder(kind))
-    assert classifier_flops(weights, tokens) == by_hand([(32, 64), (32, 64)], tokens)
+    weights = read_model(tiny_folder(kind))
+    assert graph_flops(weights, tokens) == by_hand([(32, 64), (32, 64)], tokens)
 
 
 def test_operations_follow_the_cut(tiny_folder: Callable[..., Path], tiny_model: Callable[..., Any]) -> None:
     model = tiny_model("distilbert")
     cut(model, [Kept([1], list(range(16))), Kept([0, 3], list(range(48)))])
-    weights = read_classifier(tiny_folder(model))
-    assert classifier_flops(weights, 10) == by_hand([(8, 16), (16, 48)], 10)
+    weights = read_model(tiny_folder(model))
+    assert graph_flops(weights, 10) == by_hand([(8, 16), (16, 48)], 10)

@@ -80,9 +80,9 @@ def test_missing_file_is_named(locate: Callable[..., Origin], tiny_folder: Calla
 def test_unknown_architecture_is_named_with_the_supported_ones(locate: Callable[..., Origin],
                                                                tiny_folder: Callable[..., Path]) -> None:
     folder = tiny_folder("bert")
-    (folder / "config.json").write_text('{"model_type": "roberta"}')
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')
     assert refusal(lambda: locate(folder)) == \
-        f"{folder}/config.json has model_type='roberta'; supported: bert, distilbert"
+        f"{folder}/config.json has model_type='gpt2'; supported: bert, distilbert, albert, electra, mobilebert, roberta"
 
 
 def test_config_that_is_no_json_is_the_users_error(locate: Callable[..., Origin],

@@ -14,15 +14,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edgedistil.errors import UserError
-from edgedistil.export.graph import classifier_graph
-from edgedistil.export.precision import DynamicInt8, Float32
-from edgedistil.export.weights import read_classifier
+from edgedistil.export.exporter import export_standard
 from edgedistil.models.reference import read_reference, write_reference
 from edgedistil.peers import convert as conversions
 from edgedistil.peers.convert import convert
-from edgedistil.peers.openvino_convert import standard_operators
 from edgedistil.peers.registry import PEERS
-from edgedistil.peers.standard_onnx import export_standard
 from edgedistil.workers.client import Worker
 
 KINDS = pytest.mark.parametrize("kind", ["distilbert", "bert"])
@@ -100,27 +96,6 @@ def answers(model: onnx.ModelProto, ids: list[list[int]]) -> Any:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     feeds = [{"input_ids": np.array([row]), "attention_mask": np.ones((1, len(row)), np.int64)} for row in ids]
     return np.concatenate([session.run(["logits"], feed)[0] for feed in feeds])
-
-
-@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-def test_standard_operators_compute_the_same_without_the_foreign_domain(
-        activation: str, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path],
-        sentence_ids: list[list[int]]) -> None:
-    model = tiny_model("distilbert", activation=activation, **CALM)
-    ours = classifier_graph(read_classifier(tiny_folder(model)), Float32(), token_types=False)
-    before = ours.SerializeToString()
-    plain = standard_operators(ours)
-    onnx.checker.check_model(plain)
-    assert {node.domain for node in plain.graph.node} == {""}
-    assert [opset.domain for opset in plain.opset_import] == [""]
-    np.testing.assert_allclose(answers(plain, sentence_ids), answers(ours, sentence_ids), atol=1e-5)
-    assert ours.SerializeToString() == before
-
-
-def test_standard_operators_refuse_what_has_no_counterpart(tiny_folder: Callable[..., Path]) -> None:
-    weights = read_classifier(tiny_folder("distilbert"))
-    with pytest.raises(ValueError, match=r"DynamicQuantizeMatMul, 5 inputs\) has no standard counterpart"):
-        standard_operators(classifier_graph(weights, DynamicInt8(True, False), token_types=False))
 
 
 @KINDS

@@ -157,12 +157,12 @@ def test_the_calibration_products_are_what_they_say() -> None:
 def test_the_shipped_worker_has_all_phases(kind: str, tiny_folder: Callable[..., Path]) -> None:
     import onnx
 
-    from edgedistil.export.graph import classifier_graph
+    from edgedistil.export.graph import write_graph
     from edgedistil.export.precision import Float32
-    from edgedistil.export.weights import read_classifier
+    from edgedistil.export.reading import read_model
 
     made = tiny_folder(kind)
-    onnx.save(classifier_graph(read_classifier(made), Float32(), True), made / "model.onnx")
+    onnx.save(write_graph(read_model(made), Float32(), True), made / "model.onnx")
     with Worker("onnxruntime", 1) as worker:
         found = worker.load(made, 64, ("the film",))
         assert len(worker.ask("tokenize", texts=[["the film"]])["wall_ms"]) == 1

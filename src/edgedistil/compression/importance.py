@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.kinds import takes_token_types
 from ..models.layers import encoder_layers
 
 Batch = dict[str, Tensor]
@@ -75,7 +76,7 @@ def _mask_gradients(model: Any, batches: list[Batch], reduce: Callable[[Tensor],
 
     hooks = [x.out.register_forward_pre_hook(keep("head", i)) for i, x in enumerate(layers)]
     hooks += [x.ffn_out.register_forward_pre_hook(keep("neuron", i)) for i, x in enumerate(layers)]
-    wanted = {"input_ids", "attention_mask"} | ({"token_type_ids"} if model.config.model_type == "bert" else set())
+    wanted = {"input_ids", "attention_mask"} | ({"token_type_ids"} if takes_token_types(model) else set())
     model.eval()
     try:
         for batch in batches:

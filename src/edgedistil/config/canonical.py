@@ -6,13 +6,15 @@ from typing import Any
 QUANTIZATION_LABELS = {
     "none": "FP32",
     "int8_dynamic": "INT8",
+    "int8_static": "INT8 static",
     "int4_ort": "4-bit",
     "nf4": "NF4",
     "llm_int8": "LLM.int8",
 }
 _QUANTIZATION_KEYS = {
     "none": (),
-    "int8_dynamic": ("embeddings", "max_rms", "min_agreement"),
+    "int8_dynamic": ("embeddings", "weights", "max_rms", "min_agreement"),
+    "int8_static": ("embeddings", "weights", "calibration_sentences", "slack", "max_rms", "min_agreement"),
     "int4_ort": ("embeddings", "block_size", "accuracy_level", "max_rms", "min_agreement"),
     "nf4": (),
     "llm_int8": (),
@@ -35,6 +37,8 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     if result["recovery"]["method"] == "none" or recovery["steps"] == 0:
         result["recovery"] = {"method": "none"}
     method = quantization["method"]
+    if method in ("nf4", "llm_int8"):
+        result["graph"] = {"padding": True}
     result["quantization"] = {"method": method, **{k: quantization[k] for k in _QUANTIZATION_KEYS[method]}}
     return result
 
@@ -48,5 +52,9 @@ def compression_label(compression: dict[str, Any]) -> str:
     else:
         name = f"{pruning['method']} {pruning['ratio'] * 100:g} %"
         parts.append(name + (" + recovery" if compression["recovery"]["method"] != "none" else ""))
-    parts.append(QUANTIZATION_LABELS[compression["quantization"]["method"]])
+    quantization = compression["quantization"]
+    weights = quantization.get("weights", "auto")
+    parts.append(QUANTIZATION_LABELS[quantization["method"]] + (f" {weights}" if weights != "auto" else ""))
+    if not compression["graph"]["padding"]:
+        parts.append("no padding")
     return " · ".join(parts)

@@ -5,6 +5,7 @@ from typing import Any
 _ENGINES = {
     "none": ("onnxruntime", "torch"),
     "int8_dynamic": ("onnxruntime",),
+    "int8_static": ("onnxruntime",),
     "int4_ort": ("onnxruntime",),
     "nf4": ("torch",),
     "llm_int8": ("torch",),

@@ -18,6 +18,8 @@ class Model:
     revision: str | None = None
     convert_to: str | None = None
     fine_tuned: bool | None = None
+    weights: str = "pretrained"
+    architecture: dict[str, Any] | None = None
     tokenizer: str | None = None
 
 
@@ -68,6 +70,9 @@ class Recovery:
 class Quantization:
     method: str = MISSING
     embeddings: bool = True
+    weights: str = "auto"
+    calibration_sentences: int = 256
+    slack: float = 0.25
     block_size: int = 32
     accuracy_level: int = 4
     max_rms: float = 0.0
@@ -75,10 +80,16 @@ class Quantization:
 
 
 @dataclass
+class Graph:
+    padding: bool = True
+
+
+@dataclass
 class Compression:
     pruning: Pruning = field(default_factory=Pruning)
     recovery: Recovery = field(default_factory=Recovery)
     quantization: Quantization = field(default_factory=Quantization)
+    graph: Graph = field(default_factory=Graph)
 
 
 @dataclass
@@ -87,6 +98,7 @@ class Device:
     kind: str = MISSING
     engine: str = MISSING
     threads: int = 1
+    int8_weights: str = "auto"
     baselines: list[str] = field(default_factory=list)
 
 
@@ -149,6 +161,7 @@ def register() -> None:
         "pruning": Pruning,
         "recovery": Recovery,
         "quantization": Quantization,
+        "graph": Graph,
         "device": Device,
         "measurement": Measurement,
     }

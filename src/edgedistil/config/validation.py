@@ -13,16 +13,31 @@ from .schemas import SCHEMAS
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.origin": ("hub", "folder", "package"),
     "model.convert_to": ("distilbert",),
+    "model.weights": ("pretrained", "random"),
     "task.kind": ("sequence_classification",),
     "compression.pruning.method": ("none", "magnitude", "structured"),
     "compression.recovery.method": ("none", "distillation"),
-    "compression.quantization.method": ("none", "int8_dynamic", "int4_ort", "nf4", "llm_int8"),
+    "compression.quantization.method": ("none", "int8_dynamic", "int8_static", "int4_ort", "nf4", "llm_int8"),
+    "compression.quantization.weights": ("auto", "s8", "s8_7bit", "u8"),
     "device.kind": ("cpu",),
+    "device.int8_weights": ("auto", "s8", "s8_7bit", "u8"),
     "device.engine": ("onnxruntime", "torch"),
     "measurement.seconds_of": ("candidate", "run"),
 }
 LIST_CHOICES: dict[str, tuple[str, ...]] = {
-    "device.baselines": ("onnxruntime_fp32", "torch_fp32"),
+    # the uncompressed parent on our two engines, and peers (peers/registry.py, a test holds them equal)
+    "device.baselines": (
+        "onnxruntime_fp32",
+        "torch_fp32",
+        "torch_compile",
+        "torch_dynamic_int8",
+        "onnxruntime_int8_recipe",
+        "optimum_int8",
+        "openvino_fp32",
+        "openvino_int8",
+        "openvino_int8_trimmed",
+        "ctranslate2_int8",
+    ),
     "task.metrics": ("accuracy", "f1", "matthews_correlation"),
 }
 # name: (lowest, highest, is the highest itself allowed)
@@ -33,6 +48,8 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "compression.recovery.steps": (0, math.inf, False),
     "compression.recovery.batch_size": (1, math.inf, False),
     "compression.recovery.warmup_fraction": (0.0, 1.0, True),
+    "compression.quantization.calibration_sentences": (96, math.inf, False),
+    "compression.quantization.slack": (0.0, 100.0, True),
     "compression.quantization.block_size": (16, 256, True),
     "compression.quantization.accuracy_level": (0, 4, True),
     "task.max_length": (4, 8192, True),

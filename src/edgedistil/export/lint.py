@@ -20,7 +20,7 @@ def lint(model: onnx.ModelProto, quantised: bool, float_tables: bool = False) ->
     """
     faults: list[str] = []
     seen: dict[bytes, str] = {}
-    meant_float = ("logits.", "types.", *(("words.", "positions.") if float_tables else ()))
+    meant_float = ("logits.", "spans.", "types.", "own_", *(("words.", "positions.") if float_tables else ()))
     used = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
     for tensor in model.graph.initializer:
         size = len(tensor.raw_data)
@@ -60,7 +60,7 @@ def bytes_by_part(model: onnx.ModelProto) -> dict[str, int]:
             else "encoder"
             if name.startswith("layer")
             else "head"
-            if name.startswith(("dense.", "logits."))
+            if name.startswith(("dense.", "logits.", "spans", "transform"))
             else "other"
         )
         parts[part] += len(tensor.raw_data)

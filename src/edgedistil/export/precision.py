@@ -3,7 +3,7 @@
 Each class has the same two methods, so the graph is written once for all of them.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from onnx import TensorProto
@@ -12,6 +12,11 @@ from ..errors import UserError
 from .weights import Array, Linear
 from .writer import MICROSOFT, GraphWriter
 
+if TYPE_CHECKING:
+    from .calibration import Range
+
+WEIGHTS = ("s8", "s8_7bit", "u8")
+
 
 class Precision(Protocol):
     """A way to store weights."""
@@ -19,51 +24,118 @@ class Precision(Protocol):
     def linear(self, graph: GraphWriter, x: str, layer: Linear, name: str) -> str:
         """``x @ weight + bias`` over the last axis of ``x``."""
 
-    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str) -> str:
-        """Rows ``ids`` of a table ``[rows, width]``, as float."""
+    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str, tied: bool = False) -> str:
+        """Rows ``ids`` of a table ``[rows, width]``, as float; ``tied``: :meth:`decode` will multiply by it too."""
+
+    def decode(self, graph: GraphWriter, x: str, table: Array, bias: Array, table_name: str, name: str) -> str:
+        """``x @ table.T + bias`` for a table that :meth:`lookup` stored under ``table_name``."""
 
 
 class Float32:
     """Weights as they are."""
 
     def linear(self, graph: GraphWriter, x: str, layer: Linear, name: str) -> str:
-        product = graph.node("MatMul", [x, graph.constant(f"{name}.weight", layer.weight)], f"{name}.product")
+        weight = graph.constant(f"{name}.weight", layer.weight)
+        if not layer.bias.any():
+            return graph.node("MatMul", [x, weight], name)
+        product = graph.node("MatMul", [x, weight], f"{name}.product")
         return graph.node("Add", [product, graph.constant(f"{name}.bias", layer.bias)], name)
 
-    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str) -> str:
+    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str, tied: bool = False) -> str:
         return graph.node("Gather", [graph.constant(f"{name}.table", table), ids], name)
+
+    def decode(self, graph: GraphWriter, x: str, table: Array, bias: Array, table_name: str, name: str) -> str:
+        stored = graph.constant(f"{table_name}.table", table)
+        product = graph.times_transposed(x, stored, f"{name}.product", rank=2)
+        return graph.node("Add", [product, graph.constant(f"{name}.bias", bias)], name)
 
 
 class DynamicInt8:
-    """Signed 8-bit weights with a scale per output channel, unsigned 8-bit activations quantised as they come.
+    """8-bit weights with a scale per output channel, unsigned 8-bit activations quantised as they come.
 
-    ONNX Runtime has fast x86 kernels for unsigned × signed only. Without VNNI their 16-bit sums saturate, so there
-    ``reduce_range`` keeps weights within 7 bits.
+    Args:
+        embeddings: quantise the tables too.
+        weights: ``s8``: signed, the fast form of x86 with VNNI and of Arm; ``s8_7bit``: signed within ±63, for x86
+            without VNNI, whose 16-bit sums of unsigned × signed products saturate; ``u8``: unsigned around 128, exact
+            everywhere and half as fast without VNNI. Never signed × signed on x86: it has no fast kernel there.
     """
 
-    def __init__(self, embeddings: bool, reduce_range: bool) -> None:
-        self._embeddings, self._limit = embeddings, 63 if reduce_range else 127
+    def __init__(self, embeddings: bool, weights: str) -> None:
+        if weights not in WEIGHTS:
+            raise ValueError(f"weights={weights!r} is none of {', '.join(WEIGHTS)}")
+        self._embeddings, self._weights = embeddings, weights
+        self._limit = 63 if weights == "s8_7bit" else 127
 
     def linear(self, graph: GraphWriter, x: str, layer: Linear, name: str) -> str:
         quantised, scale = _symmetric(layer.weight, axis=0, limit=self._limit)
-        zero = np.zeros(scale.shape, np.int8)
-        inputs = [
-            x,
-            graph.constant(f"{name}.weight", quantised),
-            graph.constant(f"{name}.scale", scale),
-            graph.constant(f"zeros_{zero.size}", zero),
-            graph.constant(f"{name}.bias", layer.bias),
-        ]
-        return graph.node("DynamicQuantizeMatMul", inputs, name, MICROSOFT)
+        stored = graph.constant(f"{name}.weight", self._signed_or_not(quantised))
+        return self._product(graph, x, stored, graph.constant(f"{name}.scale", scale), layer.bias, name)
 
-    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str) -> str:
+    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str, tied: bool = False) -> str:
         if not self._embeddings:
             return Float32().lookup(graph, table, ids, name)
-        quantised, scale = _symmetric(table, axis=1, limit=127)
+        quantised, scale = _symmetric(table, axis=1, limit=63 if tied and self._weights != "s8" else 127)
         rows = graph.node("Gather", [graph.constant(f"{name}.table", quantised), ids], f"{name}.rows")
         scales = graph.node("Gather", [graph.constant(f"{name}.scale", scale[:, None]), ids], f"{name}.scales")
         floats = graph.node("Cast", [rows], f"{name}.float", to=TensorProto.FLOAT)
         return graph.node("Mul", [floats, scales], name)
+
+    def decode(self, graph: GraphWriter, x: str, table: Array, bias: Array, table_name: str, name: str) -> str:
+        if not self._embeddings:
+            return Float32().decode(graph, x, table, bias, table_name, name)
+        # Folded when the session loads: the file holds the table once.
+        stored = graph.node("Transpose", [f"{table_name}.table"], f"{name}.weight", perm=[1, 0])
+        axis = graph.constant("axis_1", np.array([1]))
+        scale = graph.node("Squeeze", [f"{table_name}.scale", axis], f"{name}.scale")
+        return self._product(graph, x, stored, scale, bias, name, signed=True)
+
+    def _signed_or_not(self, quantised: Any) -> Any:
+        return (quantised.astype(np.int16) + 128).astype(np.uint8) if self._weights == "u8" else quantised
+
+    def _product(
+        self, graph: GraphWriter, x: str, weight: str, scale: str, bias: Array, name: str, signed: bool = False
+    ) -> str:
+        inputs = [x, weight, scale, self._zeros(graph, bias.size, self._weights == "u8" and not signed)]
+        if bias.any():
+            inputs.append(graph.constant(f"{name}.bias", bias))
+        return graph.node("DynamicQuantizeMatMul", inputs, name, MICROSOFT)
+
+    @staticmethod
+    def _zeros(graph: GraphWriter, size: int, unsigned: bool) -> str:
+        """The weights' zero point, once for every output channel."""
+        zero = np.full(size, 128, np.uint8) if unsigned else np.zeros(size, np.int8)
+        return graph.constant(f"zeros{'_u8' * unsigned}_{size}", zero)
+
+
+class MixedInt8(DynamicInt8):
+    """Like :class:`DynamicInt8`, but products with a known range take it instead of looking for it at every call.
+
+    Args:
+        static: range of the input by the product's name, from :mod:`edgedistil.export.calibration`.
+    """
+
+    def __init__(self, embeddings: bool, weights: str, static: "dict[str, Range]") -> None:
+        super().__init__(embeddings, weights)
+        self._static = static
+
+    def linear(self, graph: GraphWriter, x: str, layer: Linear, name: str) -> str:
+        if name not in self._static:
+            return super().linear(graph, x, layer, name)
+        quantised, scale = _symmetric(layer.weight, axis=0, limit=self._limit)
+        known = self._static[name]
+        step = graph.constant(f"{name}.input.scale", known.scale)
+        zero = graph.constant(f"{name}.input.zero_point", known.zero_point)
+        inputs = [
+            graph.node("QuantizeLinear", [x, step, zero], f"{name}.input"),
+            graph.constant(f"{name}.weight", self._signed_or_not(quantised)),
+            step,
+            graph.constant(f"{name}.scale", scale),
+            zero,
+            self._zeros(graph, layer.bias.size, self._weights == "u8"),
+        ]
+        if layer.bias.any():
+            inputs.append(graph.constant(f"{name}.bias", layer.bias))
+        return graph.node("MatMulIntegerToFloat", inputs, name, MICROSOFT)
 
 
 class Blocks4Bit:
@@ -99,11 +171,17 @@ class Blocks4Bit:
             block_size=self._block,
             accuracy_level=self._level,
         )
+        if not layer.bias.any():
+            return product
         return graph.node("Add", [product, graph.constant(f"{name}.bias", layer.bias)], name)
 
-    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str) -> str:
+    def decode(self, graph: GraphWriter, x: str, table: Array, bias: Array, table_name: str, name: str) -> str:
+        # The two operators want their 4-bit values in different orders, so a decoder is stored beside its table.
+        return self.linear(graph, x, Linear(np.ascontiguousarray(table.T), bias), name)
+
+    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str, tied: bool = False) -> str:
         if not self._embeddings or table.shape[1] % self._block:
-            return DynamicInt8(self._embeddings, False).lookup(graph, table, ids, name)
+            return DynamicInt8(self._embeddings, "s8").lookup(graph, table, ids, name)
         values, scale = _blocks(table.reshape(len(table), -1, self._block))
         inputs = [
             graph.packed_int4(f"{name}.table", values.reshape(table.shape)),
@@ -115,13 +193,19 @@ class Blocks4Bit:
         )
 
 
-def precision_of(quantization: dict[str, Any]) -> Precision:
-    """The precision that a canonical ``compression.quantization`` names."""
+def precision_of(quantization: dict[str, Any], static: "dict[str, Range] | None" = None) -> Precision:
+    """The precision that a canonical ``compression.quantization`` names.
+
+    Args:
+        static: the ranges that ``int8_static`` was given by :func:`edgedistil.export.sensitivity.choose_static`.
+    """
     method = quantization["method"]
+    if method == "int8_static":
+        return MixedInt8(quantization["embeddings"], quantization["weights"], static or {})
     if method == "none":
         return Float32()
     if method == "int8_dynamic":
-        return DynamicInt8(quantization["embeddings"], quantization["reduce_range"])
+        return DynamicInt8(quantization["embeddings"], quantization["weights"])
     if method == "int4_ort":
         return Blocks4Bit(quantization["embeddings"], quantization["block_size"], quantization["accuracy_level"])
     raise ValueError(f"{method} has no ONNX form")

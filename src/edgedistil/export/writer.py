@@ -1,5 +1,6 @@
 """A small writer of ONNX graphs: nodes and initialisers by name, in order."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,26 @@ MICROSOFT = "com.microsoft"
 OPSET, IR_VERSION = 21, 10
 
 
-class GraphWriter:
-    """Collects nodes and initialisers; every method that adds a node returns its first output's name."""
+@dataclass(frozen=True)
+class Output:
+    """A float output of the graph; names in ``shape`` are dynamic axes."""
 
-    def __init__(self) -> None:
+    name: str
+    shape: list[str | int]
+
+
+class GraphWriter:
+    """Collects nodes and initialisers; every method that adds a node returns its first output's name.
+
+    Args:
+        standard: write operators of the ONNX standard only, for engines other than ONNX Runtime.
+    """
+
+    def __init__(self, standard: bool = False) -> None:
+        self.standard = standard
         self._nodes: list[onnx.NodeProto] = []
         self._initialisers: dict[str, onnx.TensorProto] = {}
+        self._shared: set[str] = set()
 
     def constant(self, name: str, value: Any) -> str:
         """Add an initialiser once; the same name with the same use is shared."""
@@ -42,13 +57,35 @@ class GraphWriter:
         self._nodes.append(helper.make_node(op, inputs, names, name=name, domain=domain, **attributes))
         return names[0]
 
-    def model(self, inputs: list[str], output: str, classes: int) -> onnx.ModelProto:
-        """The finished model: int64 ``[batch, sequence]`` inputs, float ``[batch, classes]`` output."""
+    def once(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        """Like :meth:`node`, but the same name asked for again is the node that is there."""
+        if name in self._shared:
+            return name
+        self._shared.add(name)
+        return self.node(op, inputs, name, **attributes)
+
+    def times_transposed(self, a: str, b: str, name: str, rank: int) -> str:
+        """``a @ b`` with the last two axes of ``b`` (of this rank) exchanged."""
+        if not self.standard:
+            return self.node("FusedMatMul", [a, b], name, MICROSOFT, transB=1)
+        order = [*range(rank - 2), rank - 1, rank - 2]
+        return self.node("MatMul", [a, self.node("Transpose", [b], f"{name}.transposed", perm=order)], name)
+
+    def activation(self, kind: str, x: str, name: str) -> str:
+        """``gelu``, ``gelu_new`` (the tanh approximation) or ``relu`` of ``x``."""
+        if kind == "relu":
+            return self.node("Relu", [x], name)
+        if self.standard:
+            return self.node("Gelu", [x], name, approximate="tanh" if kind == "gelu_new" else "none")
+        return self.node("FastGelu" if kind == "gelu_new" else "Gelu", [x], name, MICROSOFT)
+
+    def model(self, inputs: list[str], outputs: list[Output]) -> onnx.ModelProto:
+        """The finished model: int64 ``[batch, sequence]`` inputs, float outputs."""
         graph = helper.make_graph(
             self._nodes,
             "edgedistil",
             [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in inputs],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", classes])],
+            [helper.make_tensor_value_info(o.name, TensorProto.FLOAT, o.shape) for o in outputs],
             list(self._initialisers.values()),
         )
         return helper.make_model(

@@ -7,6 +7,7 @@ import lightning
 import torch
 from torch import Tensor
 
+from ..models.kinds import takes_token_types
 from .fine_tuning import Batch, decay_groups
 from .losses import hidden_state_loss, soft_target_loss
 
@@ -63,7 +64,7 @@ class LogitDistillation(lightning.LightningModule):
 
     def _wanted(self) -> set[str]:
         names = {"input_ids", "attention_mask"}
-        return names | {"token_type_ids"} if self.network.config.model_type == "bert" else names
+        return names | {"token_type_ids"} if takes_token_types(self.network) else names
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer(decay_groups(self.network))

@@ -13,6 +13,8 @@ from torchmetrics.classification import (
     MulticlassMatthewsCorrCoef,
 )
 
+from ..models.kinds import takes_token_types
+
 Batch = dict[str, Tensor]
 
 
@@ -46,7 +48,7 @@ class FineTuning(lightning.LightningModule):
 
     def inputs(self, batch: Batch) -> Batch:
         """The tensors that this architecture takes (DistilBERT knows no token types)."""
-        unwanted = {"labels"} if self.network.config.model_type == "bert" else {"labels", "token_type_ids"}
+        unwanted = {"labels"} if takes_token_types(self.network) else {"labels", "token_type_ids"}
         return {k: v for k, v in batch.items() if k not in unwanted}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

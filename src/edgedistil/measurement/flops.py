@@ -1,21 +1,32 @@
-"""Floating-point operations of one sentence, counted from the shapes that are really there."""
+"""Floating-point operations of one text, counted from the shapes that are really there."""
 
 from typing import Any
 
 
-def classifier_flops(weights: Any, tokens: int) -> int:
-    """Operations (multiply and add count as two) of the exported graph for one sentence of ``tokens`` tokens.
+def graph_flops(weights: Any, tokens: int) -> int:
+    """Operations (multiply and add count as two) of the exported graph for one text of ``tokens`` tokens.
 
-    Matrix products only; the last layer computes queries, output and FFN for the first token alone, as the graph does.
+    Matrix products only, as the graph executes them: where the head reads the first token alone, the last layer's
+    products with key and value have one row a head.
 
     Args:
-        weights: :class:`edgedistil.export.weights.ClassifierWeights`.
+        weights: :class:`edgedistil.export.weights.ModelWeights`.
     """
+    encoder, head = weights.encoder, weights.head
+    classifier = hasattr(head, "classifier")
     total = 0
-    for index, layer in enumerate(weights.layers):
-        rows = 1 if index == len(weights.layers) - 1 else tokens
-        inner = layer.query.bias.size
-        total += rows * layer.query.weight.size + tokens * (layer.key.weight.size + layer.value.weight.size)
-        total += 2 * rows * tokens * inner
+    for index, layer in enumerate(encoder.layers):
+        only_first = classifier and index == len(encoder.layers) - 1
+        rows = 1 if only_first else tokens
+        inner, width = layer.query.bias.size, layer.out.bias.size
+        total += rows * layer.query.weight.size
+        total += (layer.heads if only_first else tokens) * (layer.key.weight.size + layer.value.weight.size)
+        total += 2 * tokens * (layer.heads * width if only_first else rows * inner)
         total += rows * (layer.out.weight.size + layer.ffn_in.weight.size + layer.ffn_out.weight.size)
-    return 2 * int(total + weights.dense.weight.size + weights.classifier.weight.size)
+    if classifier:
+        total += head.dense.weight.size + head.classifier.weight.size
+    elif hasattr(head, "outputs"):
+        total += tokens * head.outputs.weight.size
+    else:
+        total += tokens * (head.transform.weight.size + encoder.words.size)
+    return 2 * int(total)

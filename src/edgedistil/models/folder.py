@@ -24,7 +24,7 @@ def save_model(model: Any, folder: Path, card: dict[str, Any]) -> None:
     config = model.config
     config.dtype = torch.float32
     config.architectures = [type(model).__name__]
-    if not uneven:
+    if not uneven and structure["layers"]:
         width = structure["layers"][0]["ffn"]
         setattr(config, "hidden_dim" if config.model_type == "distilbert" else "intermediate_size", width)
     config.save_pretrained(folder)

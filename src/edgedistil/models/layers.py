@@ -5,6 +5,9 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import UserError
+from .kinds import KNOWN
+
 
 @dataclass
 class Layer:
@@ -32,13 +35,17 @@ class Layer:
 
 
 def encoder_layers(model: Any) -> list[Layer]:
-    """The layers of a BERT or DistilBERT model with any head, first to last."""
+    """The layers of a BERT or DistilBERT model with any head, first to last.
+
+    Raises:
+        UserError: another architecture, whose layers can't be cut.
+    """
     base = getattr(model, model.base_model_prefix, model)
     if model.config.model_type == "distilbert":
         return [_distilbert(block) for block in base.transformer.layer]
     if model.config.model_type == "bert":
         return [_bert(block) for block in base.encoder.layer]
-    raise ValueError(f"model_type={model.config.model_type!r} has no known layers; supported: bert, distilbert")
+    raise UserError(f"model_type={model.config.model_type!r} can't be cut; supported: {', '.join(KNOWN)}")
 
 
 def _distilbert(block: Any) -> Layer:

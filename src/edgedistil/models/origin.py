@@ -9,8 +9,8 @@ from ..config.places import embedded_model_folder
 from ..errors import UserError
 from ..store.fingerprint import DigestCache
 from . import embedded
+from .kinds import EXPORTED, KNOWN
 
-ARCHITECTURES = {"bert": "BERT", "distilbert": "DistilBERT"}
 _WANTED = ("config.json", "model.safetensors", "tokenizer.json")
 
 
@@ -19,13 +19,15 @@ class Origin:
     """``identity`` enters fingerprints; ``location`` is a folder, an ONNX file or a hub id on this machine.
 
     ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
-    as it is, with its tokenizer in ``tokenizer``.
+    as it is, with its tokenizer in ``tokenizer``. ``random``: a twin of the architecture with random weights, whose
+    speed and size are real and whose answers mean nothing.
     """
 
     identity: dict[str, Any]
     location: str
     fine_tuned: bool
     bare_onnx: bool = False
+    random: bool = False
     tokenizer: str | None = None
     max_positions: int | None = None
 
@@ -36,6 +38,8 @@ def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
     Raises:
         UserError: nothing there, an unsupported architecture, weights that are no safetensors, an unpinned hub id.
     """
+    if model["weights"] == "random":
+        return _twin(model, digests)
     if model["origin"] == "hub":
         return _hub(model)
     if model["origin"] == "package":
@@ -66,6 +70,38 @@ def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
     return Origin(identity, str(folder), fine_tuned=False, max_positions=_max_positions(folder))
 
 
+def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
+    """Random weights in the model's shape; its tokenizer is the embedded model's (the uncased English WordPiece)."""
+    embedded_folder = embedded_model_folder()
+    source = embedded_folder if model["origin"] == "package" else Path(model["location"] or "").expanduser()
+    if model["architecture"]:
+        architecture = dict(model["architecture"])
+    elif model["origin"] != "hub" and (source / "config.json").is_file():
+        architecture = json.loads((source / "config.json").read_text())
+    else:
+        raise UserError(
+            f"model.weights=random needs the shape of {model['location']!r}: "
+            "model.architecture={model_type: distilbert, n_layers: 4}"
+        )
+    if architecture.get("model_type") not in KNOWN:
+        raise UserError(
+            f"model.architecture has model_type={architecture.get('model_type')!r}; supported: {', '.join(KNOWN)}"
+        )
+    tokenizer = source if model["origin"] == "folder" and (source / "tokenizer.json").is_file() else embedded_folder
+    if not (tokenizer / "tokenizer.json").is_file():
+        raise UserError(
+            f"a random twin takes the embedded model's tokenizer, which is not at {tokenizer}; get it with: "
+            "make embedded-model"
+        )
+    identity = {
+        "origin": "random",
+        "architecture": architecture,
+        "tokenizer": digests.digest(tokenizer / "tokenizer.json"),
+    }
+    positions = architecture.get("max_position_embeddings", 512)
+    return Origin(identity, str(tokenizer), fine_tuned=True, random=True, max_positions=positions)
+
+
 def _max_positions(folder: Path) -> int | None:
     value: int | None = json.loads((folder / "config.json").read_text()).get("max_position_embeddings")
     return value
@@ -85,8 +121,9 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
             f"{path}/config.json is no JSON ({error}); save the model again with save_pretrained"
         ) from error
     kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
-        raise UserError(f"{path}/config.json has model_type={kind!r}; supported: {', '.join(ARCHITECTURES)}")
+    if kind not in KNOWN + EXPORTED:
+        supported = ", ".join(KNOWN + EXPORTED)
+        raise UserError(f"{path}/config.json has model_type={kind!r}; supported: {supported}")
     classifier = any(a.endswith("ForSequenceClassification") for a in config.get("architectures") or [])
     fine_tuned = classifier if model["fine_tuned"] is None else model["fine_tuned"]
     if not fine_tuned and model["convert_to"] == "distilbert" and kind != "bert":

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from .kinds import takes_token_types
+
 REFERENCE_FILE = "reference.safetensors"
 SENTENCES = 128
 
@@ -20,7 +22,7 @@ def predict(model: Any, ids: list[list[int]], types: list[list[int]] | None = No
     with torch.inference_mode():
         for index, row in enumerate(ids):
             inputs = {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)}
-            if types is not None and model.config.model_type == "bert":
+            if types is not None and takes_token_types(model):
                 inputs["token_type_ids"] = torch.tensor([types[index]])
             rows.append(model(**inputs).logits[0].float().numpy())
     return np.stack(rows)
@@ -52,3 +54,8 @@ def read_reference(folder: Path) -> tuple[list[list[int]], list[list[int]], NDAr
     ids = [row[:n].tolist() for row, n in zip(data["input_ids"], lengths, strict=True)]
     types = [row[:n].tolist() for row, n in zip(data["token_type_ids"], lengths, strict=True)]
     return ids, types, data["logits"]
+
+
+def uses_types(folder: Path) -> bool:
+    """Whether the task's texts are pairs, told by the reference sentences: only then is a third input worth having."""
+    return any(any(row) for row in read_reference(folder)[1])

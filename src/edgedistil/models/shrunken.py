@@ -14,13 +14,16 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import UserError
+from .kinds import KNOWN
 from .layers import encoder_layers
 
 STRUCTURE_FILE = "structure.json"
 
 
 def structure_of(model: Any) -> dict[str, Any]:
-    """``{"head_size", "layers": [{"heads", "ffn"}, ...]}`` as the tensors are now."""
+    """``{"head_size", "layers": [{"heads", "ffn"}, ...]}`` as the tensors are now; no layers of other architectures."""
+    if model.config.model_type not in KNOWN:
+        return {"head_size": None, "layers": []}
     layers = encoder_layers(model)
     return {"head_size": layers[0].head_size, "layers": [{"heads": x.heads, "ffn": x.neurons} for x in layers]}
 
@@ -28,6 +31,8 @@ def structure_of(model: Any) -> dict[str, Any]:
 def is_uneven(model: Any) -> bool:
     """Whether ``AutoModel`` could not load this structure: some layer lacks heads, or FFN widths differ."""
     config = model.config
+    if config.model_type not in KNOWN:
+        return False
     heads = config.n_heads if config.model_type == "distilbert" else config.num_attention_heads
     layers = structure_of(model)["layers"]
     return any(x["heads"] != heads for x in layers) or len({x["ffn"] for x in layers}) > 1

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..models.reference import uses_types
 from ..store.files import link_or_copy
+from ..tasks.training_part import training_part
 from .registry import interpreter, missing, peer, versions
 
 # Training sentences that a static quantisation sees (NNCF's own default is 300).
@@ -62,24 +64,24 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _openvino_fp32(request: dict[str, Any], source: Path, output: Path) -> dict[str, Any]:
+    from ..export.exporter import export_standard
     from .openvino_convert import convert_float
-    from .standard_onnx import export_standard
 
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        figures = export_standard(source, graph, _uses_types(source))
+        figures = export_standard(source, graph, uses_types(source))
         convert_float(graph, output / "model.xml")
     return {"exporter_parity": figures}
 
 
 def _openvino_int8(request: dict[str, Any], source: Path, output: Path) -> dict[str, Any]:
+    from ..export.exporter import export_standard
     from .openvino_convert import convert_int8
-    from .standard_onnx import export_standard
 
     rows = _calibration(request, source)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        figures = export_standard(source, graph, _uses_types(source))
+        figures = export_standard(source, graph, uses_types(source))
         convert_int8(graph, output / "model.xml", rows, _reduce_range(request))
     return {"exporter_parity": figures, "calibration_sentences": len(rows)}
 
@@ -87,16 +89,16 @@ def _openvino_int8(request: dict[str, Any], source: Path, output: Path) -> dict[
 def _openvino_int8_trimmed(request: dict[str, Any], source: Path, output: Path) -> dict[str, Any]:
     import onnx
 
-    from ..export.graph import classifier_graph
+    from ..export.graph import write_graph
     from ..export.precision import Float32
-    from ..export.weights import read_classifier
-    from .openvino_convert import convert_int8, standard_operators
+    from ..export.reading import read_model
+    from .openvino_convert import convert_int8
 
     rows = _calibration(request, source)
-    model = classifier_graph(read_classifier(source), Float32(), token_types=_uses_types(source))
+    model = write_graph(read_model(source), Float32(), token_types=uses_types(source), standard=True)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        onnx.save(standard_operators(model), graph)
+        onnx.save(model, graph)
         convert_int8(graph, output / "model.xml", rows, _reduce_range(request))
     return {"calibration_sentences": len(rows)}
 
@@ -143,11 +145,11 @@ def _optimum_int8(request: dict[str, Any], source: Path, output: Path) -> dict[s
 def _onnxruntime_int8_recipe(request: dict[str, Any], source: Path, output: Path) -> dict[str, Any]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from .standard_onnx import export_standard
+    from ..export.exporter import export_standard
 
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        figures = export_standard(source, graph, _uses_types(source))
+        figures = export_standard(source, graph, uses_types(source))
         quantize_dynamic(
             graph,
             output / "model.onnx",
@@ -197,20 +199,13 @@ def _reduce_range(request: dict[str, Any]) -> bool:
     return bool(request["options"].get("reduce_range", False))
 
 
-def _uses_types(source: Path) -> bool:
-    from ..stages.compress import _uses_types as uses_types
-
-    return uses_types(source)
-
-
 def _calibration(request: dict[str, Any], source: Path) -> list[dict[str, Any]]:
     """Training sentences as a quantiser's inputs: int64 ``[1, tokens]`` by name, each at its true length."""
     import numpy as np
 
-    from ..stages.compress import _training_part
     from ..tasks.encode import encode_with_types, load_tokenizer
 
-    examples = _training_part(request, CALIBRATION_SENTENCES)
+    examples = training_part(request, CALIBRATION_SENTENCES)
     tokenizer = load_tokenizer(source, request["options"]["task"]["max_length"])
     rows = []
     for ids, types in zip(*encode_with_types(tokenizer, examples.texts), strict=True):

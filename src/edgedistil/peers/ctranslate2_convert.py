@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..export.weights import read_classifier
+from ..export.reading import read_model
+from ..export.weights import ClassificationHead
 from ..models.shrunken import STRUCTURE_FILE, load_classifier
 
 # Where the worker finds it; CTranslate2 writes a config.json of its own, which must not replace the model's.
@@ -54,12 +55,14 @@ def convert_int8(source: Path, output: Path) -> None:
             return encoder
 
         def load_tokenizer(self, tokenizer_class: Any, model_name_or_path: str, **_: Any) -> Any:
-            return _Vocabulary(Path(model_name_or_path) / "tokenizer.json", weights.words.shape[0])
+            return _Vocabulary(Path(model_name_or_path) / "tokenizer.json", weights.encoder.words.shape[0])
 
-    weights = read_classifier(source)
+    weights = read_model(source)
     Converter(str(source), trust_remote_code=False).convert(str(output / ENCODER_FOLDER), quantization="int8")
-    head = {"classifier.weight": weights.classifier.weight, "classifier.bias": weights.classifier.bias}
-    if weights.dense_activation == "relu":
+    own = weights.head
+    assert isinstance(own, ClassificationHead)
+    head = {"classifier.weight": own.classifier.weight, "classifier.bias": own.classifier.bias}
+    if own.dense_activation == "relu":
         # BERT's dense layer (the pooler) is converted with the encoder, DistilBERT's is not.
-        head |= {"dense.weight": weights.dense.weight, "dense.bias": weights.dense.bias}
+        head |= {"dense.weight": own.dense.weight, "dense.bias": own.dense.bias}
     save_file({name: np.ascontiguousarray(array) for name, array in head.items()}, output / HEAD_FILE)

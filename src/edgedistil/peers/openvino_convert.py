@@ -3,35 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import onnx
-
-from ..export.writer import MICROSOFT
 from .telemetry import no_reports
-
-# ONNX Runtime's own operators in our graphs, and the standard ones (opset 20) that compute the same.
-_STANDARD = {"Gelu": {}, "FastGelu": {"approximate": "tanh"}}
-
-
-def standard_operators(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a float graph of ours without operators of ONNX Runtime's own domain.
-
-    Raises:
-        ValueError: an operator has no standard counterpart, or takes a bias that the standard one has not.
-    """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for node in copy.graph.node:
-        if node.domain != MICROSOFT:
-            continue
-        if node.op_type not in _STANDARD or len(node.input) != 1:
-            raise ValueError(f"{node.name} ({node.op_type}, {len(node.input)} inputs) has no standard counterpart")
-        attributes = _STANDARD[node.op_type]
-        node.op_type, node.domain = "Gelu", ""
-        node.attribute.extend(onnx.helper.make_attribute(k, v) for k, v in attributes.items())
-    kept = [opset for opset in copy.opset_import if opset.domain != MICROSOFT]
-    del copy.opset_import[:]
-    copy.opset_import.extend(kept)
-    return copy
 
 
 @no_reports()

@@ -11,6 +11,7 @@ _STYLE = {
     "int4_ort": ("#009E73", "^", "4-bit"),
     "nf4": ("#CC79A7", "D", "NF4"),
     "llm_int8": ("#E69F00", "v", "LLM.int8"),
+    "int8_static": ("#56B4E9", "P", "INT8 static"),
 }
 
 

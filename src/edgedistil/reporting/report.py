@@ -6,16 +6,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..store.files import write_text
+from ..store.files import read_json, write_text
 from ..store.fingerprint import fingerprint
 from ..store.store import Store
 from .pareto import draw
+from .peers import peers_table
 from .references import compared
 from .rows import rows
 from .table import matrix, notes
 
 # Raised when the same records would give another table or picture.
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 FILES = ("results.csv", "results.parquet", "table.md", "pareto.png")
 
 
@@ -44,16 +45,26 @@ def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: li
     output = store.open_work(key) / "output"
     flat = rows(outcomes)
     done = [r for r in flat if r["status"] == "done"]
-    parts = [matrix(flat), *notes(flat), *(compared(name, done) for name in references)]
+    parts = [matrix(flat), *notes(flat), *_peers(done), *(compared(name, done) for name in references)]
     write_text(output / "table.md", "\n\n".join(parts) + "\n")
     write_text(output / "results.csv", as_csv(flat))
     if done:
         import pandas
 
         pandas.DataFrame(flat).to_parquet(output / "results.parquet")
-    if len(done) > 1:
-        draw(done, output / "pareto.png")
+    if len([r for r in done if r.get("accuracy") is not None]) > 1:
+        draw([r for r in done if r.get("accuracy") is not None], output / "pareto.png")
     return store.publish("report", key, {"label": f"report of {len(flat)} cells"})
+
+
+def _peers(done: list[dict[str, Any]]) -> list[str]:
+    """A table for each cell that was measured beside more engines than its own parent's."""
+    parts = []
+    for r in done:
+        record = read_json(Path(r["record"]))
+        if not set(record["baselines"]) <= {"onnxruntime_fp32", "torch_fp32"}:
+            parts.append(peers_table(record))
+    return parts
 
 
 def as_csv(flat: list[dict[str, Any]]) -> str:

@@ -35,18 +35,14 @@ def rows(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
-    quality, latency, size, model = record["quality"], record["latency"], record["size"], record["model"]
+    quality, latency, size, model = record["quality"] or {}, record["latency"], record["size"], record["model"]
     flat: dict[str, Any] = {
         "pruning": _method(record, "pruning"),
         "pruning_ratio": _pruning(record).get("ratio", 0.0),
         "masked": _method(record, "pruning") == "magnitude",
         "quantization": _method(record, "quantization"),
         **{m: quality[m] for m in ("accuracy", "f1", "matthews_correlation") if m in quality},
-        "n": quality["n"],
-        "right": quality["right"],
-        "sample": quality["sample"],
-        "accuracy_ci95_low": quality["accuracy_ci95_low"],
-        "accuracy_ci95_high": quality["accuracy_ci95_high"],
+        **{m: quality.get(m) for m in ("n", "right", "sample", "accuracy_ci95_low", "accuracy_ci95_high")},
     }
     for key in ("accuracy_points", "mcnemar_p", "flips", "max_logit_drift"):
         flat[f"parent_{key}"] = quality.get("against_parent", {}).get(key)

@@ -49,10 +49,13 @@ def notes(rows: list[Row]) -> list[str]:
     if not done:
         return []
     first = done[0]
-    lines = [
+    answers = (
         f"n = {first['n']} sentences{' (a sample)' if first['sample'] else ''}; Δ and McNemar's exact p against the "
-        f"dense FP32 parent on the same sentences; {first['threads']} thread(s); instruction sets: {first['isa']}."
-    ]
+        "dense FP32 parent on the same sentences"
+        if first.get("n")
+        else "random weights: speed and size only"
+    )
+    lines = [f"{answers}; {first['threads']} thread(s); instruction sets: {first['isa']}."]
     if any(r.get("masked") for r in done):
         lines.append("masked: weights are zero in place, so neither size nor speed is claimed.")
     if any(r["quantization"] == "int4_ort" for r in done):
@@ -61,6 +64,8 @@ def notes(rows: list[Row]) -> list[str]:
 
 
 def _accuracy(r: Row) -> str:
+    if r.get("accuracy") is None:
+        return "- (random weights)"
     return f"{100 * r['accuracy']:.2f} [{100 * r['accuracy_ci95_low']:.1f}, {100 * r['accuracy_ci95_high']:.1f}]"
 
 

@@ -31,7 +31,7 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
     """Answers to the whole validation split, one sentence at a time through the engine, on the bytes that ship."""
     options, folder = request["options"], Path(request["inputs"]["model"])
     examples = _validation(request, folder)
-    with Worker(options["engine"]["engine"], threads=1) as worker:
+    with Worker(options["engine"]["engine"], 1, python=request["runtime"].get("interpreter")) as worker:
         worker.load(folder, options["task"]["max_length"], examples.texts[0], options["quantization"])
         logits = worker.ask("predict", texts=[list(t) for t in examples.texts])["logits"]
     save_file(
@@ -72,7 +72,13 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "names": options["names"],
         "compression": options["compression"],
         "device": options["device"],
-        "quality": _quality(request),
+        "quality": _quality(request, "predictions"),
+        "baseline_quality": {b: _quality(request, f"{b}_predictions") for b in baselines},
+        "random_weights": options["random_weights"],
+        "engines": {
+            b: {k: described[k] for k in ("engine", "versions", "session")}
+            for b, described in options["baseline_workers"].items()
+        },
         "latency": _latency(found, model, options),
         "baselines": {b: {s: latency_figures(r) for s, r in found.samples[b].items()} for b in baselines},
         "speedup": _ratios(found.samples, baselines),
@@ -91,7 +97,6 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "environment": {
             **options["host"],
             "engine": options["engine"],
-            "torch": options["torch"],
             "pinned_cores": cores,
             "unpinned_because": unpinned_because,
             "cores_of_workers": found.pinned,
@@ -158,9 +163,12 @@ def _throughput(samples: Samples, worker: str) -> dict[str, Any]:
     }
 
 
-def _quality(request: dict[str, Any]) -> dict[str, Any]:
+def _quality(request: dict[str, Any], answers: str) -> dict[str, Any] | None:
+    """Scores of one engine's answers; None where there are none (random weights, the parent under its own name)."""
     options = request["options"]
-    own = load_file(Path(request["inputs"]["predictions"]) / "predictions.safetensors")
+    if answers not in request["inputs"]:
+        return None
+    own = load_file(Path(request["inputs"][answers]) / "predictions.safetensors")
     result = quality(own["logits"], own["labels"], options["task"]["metrics"])
     result["sample"] = options["task"]["limit_validation"] is not None
     if "parent_predictions" in request["inputs"]:

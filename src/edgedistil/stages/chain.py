@@ -11,6 +11,7 @@ from ..models import origin as origins
 from ..store.store import Store
 from ..tasks.source import Source
 from ..tasks.source import locate as locate_data
+from .measuring import OWN_BASELINES, record_step
 from .step import Step
 
 # What a task's texts and scores depend on; where the files lie is in the data's identity.
@@ -66,11 +67,15 @@ class Planner:
             raise UserError(
                 f"{self.origin.location} is a bare ONNX file, which can only be measured: python bench.py ..."
             )
+        if self.origin.random and self.stage == "train":
+            raise UserError(
+                "model.weights=random is a twin for speed and size alone: python bench.py model.weights=random"
+            )
         steps = {"model": self._adopted_onnx() if self.origin.bare_onnx else self._trained(names)}
         if self.compression is not None and not self.origin.bare_onnx:
             steps |= self._compressed(steps["model"], names)
         if self.stage == "bench":
-            steps |= self._measured(steps, names)
+            steps["record"] = record_step(self, steps, names)
         return Cell(names, steps)
 
     def _fit_lengths(self) -> None:
@@ -89,9 +94,17 @@ class Planner:
     def _needs_train(self) -> bool:
         if self.stage == "train" or not self.origin.fine_tuned:
             return True
-        return self.compression is not None and self.compression["pruning"]["method"] == "structured"
+        if self.compression is None:
+            return False
+        if any(b not in OWN_BASELINES for b in self.cfg.get("device", {}).get("baselines", [])):
+            return True
+        calibrated = self.compression["quantization"]["method"] == "int8_static"
+        return bool(calibrated or self.compression["pruning"]["method"] == "structured")
 
     def _model_name(self) -> str:
+        if self.origin.random:
+            name = self.choices.get("model") or self.origin.identity["architecture"]["model_type"]
+            return f"{name} (random)"
         if self.cfg["model"]["origin"] == "folder":
             return str(self.cfg["model"]["location"]).rstrip("/").rsplit("/", 1)[-1]
         return self.choices.get("model") or self.cfg["model"]["location"].rsplit("/", 1)[-1]
@@ -106,14 +119,15 @@ class Planner:
         assert self.compression is not None
         return self.compression["quantization"]["method"] in ("nf4", "llm_int8")
 
-    def _task(self, *extra: str) -> dict[str, Any]:
+    def task(self, *extra: str) -> dict[str, Any]:
+        """What of the task enters a step's options; ``extra`` names keys that only some steps read."""
         wanted = {k: self.cfg["task"][k] for k in (*_TASK_KEYS, *extra)}
         if not wanted.get("phrases", True):
             # Holding out single texts is the plain way; an option that is off has no place in a fingerprint.
             del wanted["phrases"]
         return wanted
 
-    def _data(self, *splits: str) -> Source:
+    def data_of(self, *splits: str) -> Source:
         """The data's identity cut down to the splits that a step reads."""
         if not self.data.files:
             return self.data
@@ -125,23 +139,23 @@ class Planner:
     def _trained(self, names: dict[str, str]) -> Step:
         label = f"{names['model']} on {names['task']}"
         if self.origin.fine_tuned and self.stage != "train":
-            data = self._data("validation")
+            data = self.data_of("validation")
             return Step(
-                "adopt",
+                "twin" if self.origin.random else "adopt",
                 label,
                 {
                     "model": self.origin.identity,
-                    "task": self._task("limit_validation"),
+                    "task": self.task("limit_validation"),
                     "data": data.identity,
                     "seed": self.cfg["seed"],
                 },
                 runtime={**self.common, "location": self.origin.location, "files": data.files},
             )
-        data = self._data("train", "validation")
+        data = self.data_of("train", "validation")
         trainer = resolve_trainer(self.cfg["trainer"])
         options = {
             "model": self.origin.identity,
-            "task": self._task("held_out", "phrases", "limit_train", "limit_validation"),
+            "task": self.task("held_out", "phrases", "limit_train", "limit_validation"),
             "data": data.identity,
             "trainer": {k: v for k, v in trainer.items() if k not in _SHOWN_ONLY},
             **{k: self.cfg[k] for k in ("objective", "optimizer", "scheduler", "callbacks", "loader", "seed")},
@@ -167,9 +181,9 @@ class Planner:
         steps: dict[str, Step] = {}
         model, label = trained, f"{names['model']} on {names['task']}: "
         pruning, recovery = self.compression["pruning"], self.compression["recovery"]
-        data = self._data("train")
+        data = self.data_of("train")
         calibration = {
-            "task": self._task("held_out", "phrases", "limit_train"),
+            "task": self.task("held_out", "phrases", "limit_train"),
             "data": data.identity,
             "seed": self.cfg["seed"],
         }
@@ -211,65 +225,31 @@ class Planner:
         steps["compressed"] = model
         steps["parent"] = self._export(trained, {"method": "none"}, label + "dense · FP32")
         if not self._load_time():
-            steps["exported"] = self._export(model, self.compression["quantization"], label + names["compression"])
+            static = self.compression["quantization"]["method"] == "int8_static"
+            steps["exported"] = self._export(
+                model,
+                self.compression["quantization"],
+                label + names["compression"],
+                calibration if static else {},
+                runtime if static else self.common,
+            )
         return steps
 
-    def _export(self, model: Step, quantization: dict[str, Any], label: str) -> Step:
-        if quantization["method"] == "int8_dynamic":
-            quantization = {**quantization, "reduce_range": host.saturates_int8()}
-        return Step("export", label, {"quantization": quantization}, {"model": model}, self.common)
-
-    def _measured(self, steps: dict[str, Step], names: dict[str, str]) -> dict[str, Step]:
-        device = self.cfg["device"]
-        here = {"host": host.hostname(), **host.cpu_facts()}
-        engine = {"engine": device["engine"], "versions": host.versions("onnxruntime", "tokenizers", "numpy")}
-        torch = {"engine": "torch", "versions": host.versions("torch", "transformers", "bitsandbytes")}
-        method = self.compression["quantization"]["method"] if self.compression else "none"
-        candidate = (
-            steps["exported"]
-            if "exported" in steps and device["engine"] == "onnxruntime"
-            else steps.get("compressed", steps["model"])
-        )
-        data = self._data("validation")
-        runtime = {**self.common, "threads": None, "files": data.files}
-
-        def predictions(model: Step, how: dict[str, Any], quantization: str) -> Step:
-            options = {
-                "task": self._task("limit_validation"),
-                "data": data.identity,
-                "seed": self.cfg["seed"],
-                "isa": here["isa"],
-                "engine": how,
-                "quantization": quantization,
-            }
-            return Step("predict", f"answers of {model.label}", options, {"model": model}, runtime)
-
-        used = torch if device["engine"] == "torch" else engine
-        inputs = {
-            "candidate": candidate,
-            "predictions": predictions(candidate, used, method if used is torch else "file"),
-        }
-        if "parent" in steps:
-            inputs |= {"parent": steps["parent"], "parent_predictions": predictions(steps["parent"], engine, "file")}
-        baselines = [] if self.origin.bare_onnx else device["baselines"]
-        if "torch_fp32" in baselines:
-            inputs["torch_parent"] = steps["model"]
-        options = {
-            "names": names,
-            "compression": self.compression,
-            "device": device,
-            "baselines": baselines,
-            "measurement": self.cfg["measurement"],
-            "host": here,
-            "engine": used,
-            "torch": torch if "torch_fp32" in baselines else None,
-            "task": self._task("limit_validation"),
-            "data": data.identity,
-            "seed": self.cfg["seed"],
-        }
-        label = " · ".join(names.values())
-        record = Step("bench", label, options, inputs, runtime, exclusive=f"{device['kind']}-{here['host']}")
-        return {"record": record}
+    def _export(
+        self,
+        model: Step,
+        quantization: dict[str, Any],
+        label: str,
+        calibration: dict[str, Any] | None = None,
+        runtime: dict[str, Any] | None = None,
+    ) -> Step:
+        if quantization.get("weights") == "auto":
+            wanted = self.cfg.get("device", {}).get("int8_weights", "auto")
+            own = "s8_7bit" if host.saturates_int8() else "s8"
+            quantization = {**quantization, "weights": own if wanted == "auto" else wanted}
+        assert self.compression is not None
+        options = {"quantization": quantization, "graph": self.compression["graph"], **(calibration or {})}
+        return Step("export", label, options, {"model": model}, runtime or self.common)
 
 
 def resolve_trainer(trainer: dict[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from ..store.fingerprint import fingerprint
 # Where a step's code is, and the version of its method: raised when the same options would give another result.
 STEPS: dict[str, tuple[str, int]] = {
     "adopt": ("edgedistil.stages.adopt:adopt", 1),
+    "twin": ("edgedistil.stages.twin:twin", 1),
     "train": ("edgedistil.stages.train:train", 2),
     "prune": ("edgedistil.stages.compress:prune", 1),
     "recover": ("edgedistil.stages.compress:recover", 2),
-    "export": ("edgedistil.stages.compress:export", 1),
+    "export": ("edgedistil.stages.export:export", 2),
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),
+    "peer": ("edgedistil.peers.convert:convert", 1),
     "predict": ("edgedistil.stages.bench:predict", 1),
-    "bench": ("edgedistil.stages.bench:measure", 1),
+    "bench": ("edgedistil.stages.bench:measure", 2),
 }
 
 

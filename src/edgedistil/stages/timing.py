@@ -64,22 +64,15 @@ class Measured:
 def places(request: dict[str, Any]) -> dict[str, Place]:
     """The candidate first, then every baseline, as the request describes them.
 
-    ``options.baseline_workers`` maps a baseline's name to ``engine``, ``input`` (a key of the request's inputs),
-    ``quantization`` and ``python``; without it the names in ``options.baselines`` stand for the two that we know.
+    ``options.baseline_workers`` maps a baseline's name to ``engine``, ``input`` (a key of the request's inputs) and
+    ``quantization``; ``runtime.interpreters`` names another Python for those that need one.
     """
     options, inputs = request["options"], request["inputs"]
-    described = options.get("baseline_workers")
-    if described is None:
-        described = {}
-        if "onnxruntime_fp32" in options["baselines"] and "parent" in inputs:
-            described["onnxruntime_fp32"] = {"engine": "onnxruntime", "input": "parent"}
-        if "torch_fp32" in options["baselines"]:
-            described["torch_fp32"] = {"engine": "torch", "input": "torch_parent"}
+    interpreters = request["runtime"].get("interpreters", {})
     found = {"candidate": Place(options["device"]["engine"], Path(inputs["candidate"]), _method(options))}
-    for name, place in described.items():
-        found[name] = Place(
-            place["engine"], Path(inputs[place["input"]]), place.get("quantization") or "none", place.get("python")
-        )
+    for name, place in options["baseline_workers"].items():
+        folder = Path(inputs[place["input"]])
+        found[name] = Place(place["engine"], folder, place["quantization"], interpreters.get(name))
     return found
 
 
@@ -99,7 +92,7 @@ def run(
     each = mode["generations"]
     timed = Interleaved(scenarios(ids, mode["lengths"], seed), _effort(mode), seed)
     batches = Interleaved(
-        batch_scenarios(ids, mode["batches"], mode["batch_rounds"], seed),
+        batch_scenarios(ids, _batch_sizes(options), mode["batch_rounds"], seed),
         # These processes are warm; a new shape only has its buffers to allocate, in one call.
         Effort(-(-mode["batch_rounds"] // each), 1, 0, "run", 1, 1),
         seed,
@@ -203,6 +196,12 @@ def _effort(mode: dict[str, Any]) -> Effort:
         warmup_calls=mode["warmup_calls"],
         warmup_limit=mode["warmup_limit"],
     )
+
+
+def _batch_sizes(options: dict[str, Any]) -> list[int]:
+    """The sizes asked for; of a file without a mask only 1, since it can't tell padding from text."""
+    padding = (options["compression"] or {}).get("graph", {}).get("padding", True)
+    return [size for size in options["measurement"]["batches"] if padding or size == 1]
 
 
 def _note_memory(found: Measured, workers: dict[str, Asked], phase: str, generation: int) -> None:

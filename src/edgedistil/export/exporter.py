@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ..export.parity import FLOAT_BOUND, parity
+from ..models.kinds import takes_token_types
 from ..models.shrunken import load_classifier
+from .parity import FLOAT_BOUND, parity
 
 # The newest that the exporter's TorchScript path writes without converting versions afterwards.
 _OPSET = 17
@@ -31,7 +32,7 @@ def export_standard(source: Path, target: Path, token_types: bool) -> dict[str, 
     model = load_classifier(source)
     model.set_attn_implementation("eager")
     names = ["input_ids", "attention_mask"]
-    if token_types and model.config.model_type == "bert":
+    if token_types and takes_token_types(model):
         names.append("token_type_ids")
 
     class Logits(torch.nn.Module):
@@ -63,3 +64,20 @@ def export_standard(source: Path, target: Path, token_types: bool) -> dict[str, 
             f"{FLOAT_BOUND:.0e}"
         )
     return figures
+
+
+def quantise_dynamic(model_file: Path, weights: str) -> None:
+    """Replace a float file by its INT8 form, as ONNX Runtime's own quantiser makes it, per output channel.
+
+    Args:
+        weights: form of the weights, see :class:`edgedistil.export.precision.DynamicInt8`.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        model_file,
+        model_file,
+        per_channel=True,
+        weight_type=QuantType.QUInt8 if weights == "u8" else QuantType.QInt8,
+        reduce_range=weights == "s8_7bit",
+    )

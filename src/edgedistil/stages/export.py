@@ -1,0 +1,140 @@
+"""Export: a model folder becomes the ONNX files that ship, through lint and the parity gate."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..models.reference import uses_types
+from ..store.files import link_or_copy
+
+log = logging.getLogger("edgedistil")
+MODEL_FILES = (
+    "config.json",
+    "model.safetensors",
+    "structure.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "reference.safetensors",
+)
+
+
+def export(request: dict[str, Any]) -> dict[str, Any]:
+    """Write ``model.onnx`` and ``model.onnx.data`` at the chosen precision and let them through the parity gate.
+
+    The graph of an architecture that we know is written from its weights; any other goes through PyTorch's exporter.
+
+    Raises:
+        UserError: a precision that only a written graph can have.
+        RuntimeError: the file is not clean, or does not answer as the model does.
+    """
+    from ..export.parity import parity, verdict
+    from ..export.reading import can_read
+
+    output, source = Path(request["output"]), Path(request["inputs"]["model"])
+    why = can_read(source)
+    facts = _exported(request, why) if why else _written(request)
+    for name in MODEL_FILES:
+        if (source / name).is_file():
+            link_or_copy(source / name, output / name)
+    figures = parity(output / "model.onnx", output)
+    log.info("parity: %s", figures)
+    shut = verdict(figures, request["options"]["quantization"])
+    if shut:
+        raise RuntimeError(f"parity gate: {shut}")
+    _write_card(output, request["label"], figures)
+    return {"parity": figures, **facts}
+
+
+def _written(request: dict[str, Any]) -> dict[str, Any]:
+    from ..export.files import save
+    from ..export.graph import write_graph
+    from ..export.lint import bytes_by_part, lint
+    from ..export.precision import precision_of
+    from ..export.reading import read_model
+
+    options, source = request["options"], Path(request["inputs"]["model"])
+    quantization = options["quantization"]
+    weights = read_model(source)
+    static, facts = _static_ranges(weights, request) if quantization["method"] == "int8_static" else (None, {})
+    padding = options["graph"]["padding"]
+    model = write_graph(weights, precision_of(quantization, static), uses_types(source), padding)
+    faults = lint(model, quantization["method"] != "none", float_tables=not quantization.get("embeddings", True))
+    if faults:
+        raise RuntimeError("the ONNX graph is not clean: " + "; ".join(faults))
+    parts = bytes_by_part(model)
+    save(model, Path(request["output"]) / "model.onnx")
+    return {"onnx_bytes_by_part": parts, "structure": _structure(weights), **_counts(weights), **facts}
+
+
+def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
+    """The way for architectures whose weights we can't read: the exporter's graph, INT8 by ONNX Runtime's quantiser."""
+    import tempfile
+
+    import onnx
+
+    from ..export.exporter import export_standard, quantise_dynamic
+    from ..export.files import save
+    from ..models.folder import count_parameters
+    from ..models.shrunken import load_classifier
+
+    options, source = request["options"], Path(request["inputs"]["model"])
+    quantization = options["quantization"]
+    if quantization["method"] not in ("none", "int8_dynamic") or not options["graph"]["padding"]:
+        raise UserError(
+            f"{why}; of other architectures PyTorch's exporter makes compression/quantization=none and int8_dynamic, "
+            "with padding"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / "model.onnx"
+        export_standard(source, graph, uses_types(source))
+        if quantization["method"] == "int8_dynamic":
+            quantise_dynamic(graph, quantization["weights"])
+        save(onnx.load(graph), Path(request["output"]) / "model.onnx")
+    return {"exporter": why, "parameters": count_parameters(load_classifier(source))}
+
+
+def _static_ranges(weights: Any, request: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    from ..export.sensitivity import choose_static
+    from ..tasks.encode import encode, load_tokenizer
+    from ..tasks.training_part import training_part
+
+    quantization, task = request["options"]["quantization"], request["options"]["task"]
+    tokenizer = load_tokenizer(Path(request["inputs"]["model"]), task["max_length"])
+    texts = encode(tokenizer, training_part(request, quantization["calibration_sentences"]).texts)
+    ranges, facts = choose_static(
+        weights, texts, quantization["embeddings"], quantization["weights"], quantization["slack"]
+    )
+    return ranges, {"static_activations": facts}
+
+
+def _counts(weights: Any) -> dict[str, Any]:
+    import numpy as np
+
+    from ..measurement.flops import graph_flops
+
+    matrices = [
+        getattr(layer, part).weight
+        for layer in weights.encoder.layers
+        for part in ("query", "key", "value", "out", "ffn_in", "ffn_out")
+    ]
+    zeros = sum(int(np.count_nonzero(m == 0)) for m in matrices)
+    return {
+        "parameters": weights.parameters,
+        "encoder_sparsity": round(zeros / sum(m.size for m in matrices), 6),
+        "gflops_by_tokens": {str(n): round(graph_flops(weights, n) / 1e9, 6) for n in (16, 32, 64, 128)},
+    }
+
+
+def _structure(weights: Any) -> list[dict[str, int]]:
+    return [{"heads": layer.heads, "ffn": layer.ffn_in.bias.size} for layer in weights.encoder.layers]
+
+
+def _write_card(output: Path, label: str, figures: dict[str, Any]) -> None:
+    lines = "\n".join(f"- parity {k}: {v:g}" for k, v in figures.items())
+    (output / "README.md").write_text(
+        f"---\nlibrary_name: onnxruntime\ntags: [edgedistil]\n---\n# {label}\n\n"
+        "`model.onnx` (its weights are in `model.onnx.data`: keep both together) takes `input_ids` and "
+        f"`attention_mask`, gives `logits`.\n\n{lines}\n"
+    )

@@ -1,0 +1,142 @@
+"""The steps that measure a cell: answers of every engine that takes part, peers to compare with, and the record."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..devices import host
+from ..errors import UserError
+from ..peers import registry
+from .step import Step
+
+if TYPE_CHECKING:
+    from .chain import Planner
+
+# Baselines that need nothing but what the cell has anyway; every other name is a peer's.
+OWN_BASELINES = ("onnxruntime_fp32", "torch_fp32")
+
+
+def record_step(plan: "Planner", steps: dict[str, Step], names: dict[str, str]) -> Step:
+    """The bench step of a cell, with everything that it needs as inputs.
+
+    Raises:
+        UserError: a peer that the device asks for is not installed.
+    """
+    return _Measuring(plan, steps).record(names)
+
+
+class _Measuring:
+    def __init__(self, plan: "Planner", steps: dict[str, Step]) -> None:
+        self._plan, self._steps, self._device = plan, steps, plan.cfg["device"]
+        self._here = {"host": host.hostname(), **host.cpu_facts()}
+        self._data = plan.data_of("validation")
+        self._engine: dict[str, Any] = {
+            "engine": "onnxruntime",
+            "versions": host.versions("onnxruntime", "tokenizers", "numpy"),
+        }
+        self._torch: dict[str, Any] = {
+            "engine": "torch",
+            "versions": host.versions("torch", "transformers", "bitsandbytes"),
+        }
+        self._inputs: dict[str, Step] = {}
+        self._workers: dict[str, dict[str, Any]] = {}
+
+    def record(self, names: dict[str, str]) -> Step:
+        plan, device = self._plan, self._device
+        used = self._torch if device["engine"] == "torch" else self._engine
+        self._add_candidate(used)
+        for baseline in [] if plan.origin.bare_onnx else device["baselines"]:
+            self._add_baseline(baseline)
+        options = {
+            "names": names,
+            "compression": plan.compression,
+            "device": device,
+            "baseline_workers": self._workers,
+            "measurement": plan.cfg["measurement"],
+            "host": self._here,
+            "engine": used,
+            "random_weights": plan.origin.random,
+            "task": plan.task("limit_validation"),
+            "data": self._data.identity,
+            "seed": plan.cfg["seed"],
+        }
+        label = " · ".join(names.values())
+        exclusive = f"{device['kind']}-{self._here['host']}"
+        return Step("bench", label, options, self._inputs, self._runtime(), exclusive=exclusive)
+
+    def _runtime(self) -> dict[str, Any]:
+        interpreters = {n: registry.interpreter(n) for n in self._workers if n not in OWN_BASELINES}
+        return {**self._plan.common, "threads": None, "files": self._data.files, "interpreters": interpreters}
+
+    def _add_candidate(self, used: dict[str, Any]) -> None:
+        steps = self._steps
+        shipped = "exported" in steps and self._device["engine"] == "onnxruntime"
+        candidate = steps["exported"] if shipped else steps.get("compressed", steps["model"])
+        self._inputs["candidate"] = candidate
+        method = self._plan.compression["quantization"]["method"] if self._plan.compression else "none"
+        self._add_predictions("predictions", candidate, used, method if used is self._torch else "file")
+        if "parent" in steps:
+            self._inputs["parent"] = steps["parent"]
+            self._add_predictions("parent_predictions", steps["parent"], self._engine, "file")
+
+    def _add_baseline(self, name: str) -> None:
+        if name == "onnxruntime_fp32":
+            self._worker(name, "onnxruntime", "parent", self._engine["versions"])
+        elif name == "torch_fp32":
+            self._inputs["torch_parent"] = self._steps["model"]
+            self._worker(name, "torch", "torch_parent", self._torch["versions"])
+        else:
+            self._add_peer(name)
+
+    def _worker(self, name: str, engine: str, source: str, versions: dict[str, Any], session: str = "") -> None:
+        self._workers[name] = {
+            "engine": engine,
+            "input": source,
+            "quantization": "none",
+            "versions": versions,
+            "session": session or "intra_op_num_threads=threads, other options default",
+        }
+
+    def _add_peer(self, name: str) -> None:
+        lacking = registry.missing(name)
+        if lacking:
+            raise UserError(f"device.baselines: {lacking}")
+        peer, versions, plan = registry.peer(name), registry.versions(name), self._plan
+        data = plan.data_of("train")
+        converted = Step(
+            "peer",
+            f"{name} of {self._steps['model'].label}",
+            {
+                "peer": name,
+                "versions": versions,
+                "reduce_range": host.saturates_int8(),
+                "task": plan.task("held_out", "phrases", "limit_train"),
+                "data": data.identity,
+                "seed": plan.cfg["seed"],
+            },
+            {"model": self._steps["model"]},
+            {**plan.common, "files": data.files},
+        )
+        self._inputs[name] = converted
+        self._worker(name, peer.worker, name, versions, peer.session)
+        how = {"engine": peer.worker, "versions": versions}
+        self._add_predictions(f"{name}_predictions", converted, how, "none", registry.interpreter(name))
+
+    def _add_predictions(
+        self, key: str, model: Step, how: dict[str, Any], quantization: str, interpreter: str | None = None
+    ) -> None:
+        """Answers to the validation split, unless the weights are random and answers mean nothing."""
+        if self._plan.origin.random:
+            return
+        options = {
+            "task": self._plan.task("limit_validation"),
+            "data": self._data.identity,
+            "seed": self._plan.cfg["seed"],
+            "isa": self._here["isa"],
+            "engine": how,
+            "quantization": quantization,
+        }
+        runtime = {**self._plan.common, "threads": None, "files": self._data.files, "interpreter": interpreter}
+        self._inputs[key] = Step("predict", f"answers of {model.label}", options, {"model": model}, runtime)
+
+
+def _engine(name: str, *packages: str) -> dict[str, Any]:
+    return {"engine": name, "versions": host.versions(*packages)}

@@ -1,0 +1,47 @@
+"""A twin: a model's shape with random weights, for what does not depend on values: speed, memory, size."""
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..learning.quiet import quiet
+from ..tasks.source import Source
+
+
+def twin(request: dict[str, Any]) -> dict[str, Any]:
+    """Make a classifier of the given architecture with seeded random weights; no model is downloaded.
+
+    Raises:
+        UserError: the architecture has unknown keys, or knows fewer tokens than the tokenizer.
+    """
+    quiet()
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    from ..models.folder import count_parameters, save_model
+    from ..models.loading import save_tokenizer
+    from ..models.reference import write_reference
+    from ..tasks.encode import encode_with_types, load_tokenizer
+    from ..tasks.examples import load
+
+    options, runtime, output = request["options"], request["runtime"], Path(request["output"])
+    task, names = options["task"], options["task"]["labels"]
+    if not names:
+        raise UserError("a random twin needs task.labels: they say how many classes its head has")
+    architecture = {**options["model"]["architecture"]}
+    labels = {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+    config = AutoConfig.for_model(architecture.pop("model_type"), **{**architecture, **labels})
+    torch.manual_seed(options["seed"])
+    network = AutoModelForSequenceClassification.from_config(config).float().eval()
+    save_tokenizer(runtime["location"], options["model"], output)
+    tokenizer = load_tokenizer(output, task["max_length"])
+    if tokenizer.get_vocab_size() > config.vocab_size:
+        raise UserError(
+            f"model.architecture has vocab_size={config.vocab_size}, the tokenizer knows {tokenizer.get_vocab_size()} "
+            "tokens: give at least that many"
+        )
+    texts = load(task, Source(options["data"], runtime["files"]), "validation", names, options["seed"]).texts
+    ids, types = encode_with_types(tokenizer, texts)
+    save_model(network, output, {"title": request["label"], "lines": ["random weights: speed and size only"]})
+    write_reference(network, output, ids, types, options["seed"])
+    return {"parameters": count_parameters(network), "random": True}

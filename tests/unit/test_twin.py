@@ -1,0 +1,87 @@
+"""Twins with random weights: the architecture's own shape, no download, no claim about answers."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgedistil.config.places import embedded_model_folder
+from edgedistil.errors import UserError
+from edgedistil.models.origin import locate
+from edgedistil.stages.twin import twin
+from edgedistil.store.fingerprint import DigestCache
+
+MODEL = {"origin": "hub", "location": "distilbert/distilbert-base-uncased", "revision": "12040acc", "convert_to": None,
+         "fine_tuned": None, "weights": "random", "architecture": {"model_type": "distilbert"}, "tokenizer": None}
+
+
+@pytest.fixture
+def digests(tmp_path: Path) -> DigestCache:
+    return DigestCache(tmp_path / "digests.json")
+
+
+@pytest.fixture
+def tokenizer_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tokenizer_file: Path) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = embedded_model_folder()
+    folder.mkdir(parents=True)
+    shutil.copyfile(tokenizer_file, folder / "tokenizer.json")
+    return folder
+
+
+def test_origin_of_a_twin_is_its_shape(tokenizer_at_hand: Path, digests: DigestCache) -> None:
+    found = locate(MODEL, digests)
+    assert (found.random, found.fine_tuned, found.max_positions) == (True, True, 512)
+    assert found.identity["architecture"] == {"model_type": "distilbert"}
+    other = locate(MODEL | {"architecture": {"model_type": "distilbert", "n_layers": 3}}, digests)
+    assert other.identity != found.identity
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"architecture": None}, r"model\.weights=random needs the shape of 'distilbert/distilbert-base-uncased'"),
+    ({"architecture": {"model_type": "gpt2"}}, r"model_type='gpt2'; supported: bert, distilbert"),
+])
+def test_a_twin_without_a_shape_is_the_users_error(changes: dict[str, Any], message: str, tokenizer_at_hand: Path,
+                                                   digests: DigestCache) -> None:
+    with pytest.raises(UserError, match=message):
+        locate(MODEL | changes, digests)
+
+
+def test_a_twin_without_a_tokenizer_says_where_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                          digests: DigestCache) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="make embedded-model"):
+        locate(MODEL, digests)
+
+
+def request(tmp_path: Path, tokenizer: Path, task: dict[str, Any], **architecture: Any) -> dict[str, Any]:
+    (tmp_path / "validation.csv").write_text("text,label\nthe film is good,positive\na dull story,negative\n")
+    output = tmp_path / "out"
+    output.mkdir(exist_ok=True)
+    shape = {"model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "vocab_size": 200}
+    return {"options": {"model": {"origin": "random", "architecture": shape | architecture}, "task": task, "seed": 1,
+                        "data": {"files": {"validation": "digest"}}},
+            "runtime": {"location": str(tokenizer), "files": {"validation": str(tmp_path / "validation.csv")}},
+            "output": str(output), "label": "twin"}
+
+
+def test_a_twin_has_the_shape_asked_for_and_is_the_same_again(tmp_path: Path, tokenizer_file: Path,
+                                                              task_group: Callable[..., dict[str, Any]]) -> None:
+    task = task_group(labels=["negative", "positive"], text_columns=["text"], label_column="label")
+    facts = twin(request(tmp_path, tokenizer_file.parent, task))
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["dim"], config["n_layers"], config["hidden_dim"]) == (32, 2, 64)
+    assert facts["random"] is True
+    first = (tmp_path / "out" / "model.safetensors").read_bytes()
+    twin(request(tmp_path, tokenizer_file.parent, task))
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == first
+
+
+def test_a_twin_that_knows_too_few_tokens_is_refused(tmp_path: Path, tokenizer_file: Path,
+                                                     task_group: Callable[..., dict[str, Any]]) -> None:
+    task = task_group(labels=["negative", "positive"], text_columns=["text"], label_column="label")
+    with pytest.raises(UserError, match=r"vocab_size=50, the tokenizer knows \d+ tokens"):
+        twin(request(tmp_path, tokenizer_file.parent, task, vocab_size=50))
