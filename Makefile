@@ -13,8 +13,9 @@ OPTIMUM_STAMP := .venv-optimum/.edgedistil-installed
 TORCH ?=
 BOOTSTRAP ?= python3
 SWEEP ?= demo
+ARGS ?=
 
-.PHONY: help install install-peers embedded-model matrix test test-unit test-integration test-real test-long lint format clean-store
+.PHONY: help install install-peers embedded-model matrix peers test test-unit test-integration test-real test-long lint format clean-store
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,10 @@ embedded-model: $(STAMP)  ## download the embedded pretrained encoder (90 MB) in
 
 matrix: $(STAMP) embedded-model  ## the demo: 15 cells from a pretrained encoder to a table and a picture (SWEEP=demo)
 	@$(PYTHON) bench.py sweep=$(SWEEP)
+
+# Which model, task and engines: make peers ARGS="experiment=sst2_minilm task.data_dir=DIR"
+peers: install-peers embedded-model  ## our INT8 beside OpenVINO, CTranslate2, Optimum, torch.compile and torch's INT8 (ARGS=...)
+	@$(PYTHON) bench.py device=cpu_peers compression=int8 $(ARGS)
 
 test: lint test-unit test-integration  ## lint, unit and integration tests
 

@@ -80,9 +80,10 @@ def test_compress_trains_nothing(compressed: Any, own: dict[str, Any], artifacts
     assert set(artifacts(own["store"])) >= {"adopt", "export"}
     assert not {"train", "prune", "recover"} & set(artifacts(own["store"]))
     folder = Path(compressed.summary["folder"])
-    assert {"model.onnx", "tokenizer.json", "config.json"} <= {p.name for p in folder.iterdir()}
+    assert {"model.onnx", "model.onnx.data", "tokenizer.json", "config.json"} <= {p.name for p in folder.iterdir()}
     assert json.loads((folder / "config.json").read_text())["id2label"] == {"0": "negative", "1": "positive"}
-    assert 2 * (folder / "model.onnx").stat().st_size < (folder / "model.safetensors").stat().st_size
+    onnx_bytes = sum((folder / name).stat().st_size for name in ("model.onnx", "model.onnx.data"))
+    assert 2 * onnx_bytes < (folder / "model.safetensors").stat().st_size
 
 
 def test_bench_of_the_own_model(benched: Any, own: dict[str, Any], models: dict[str, Path], texts: Any) -> None:
@@ -135,7 +136,7 @@ def test_structured_cut_without_a_training_file(own: dict[str, Any], run: Any, t
 def test_bare_onnx_file(own: dict[str, Any], compressed: Any, run: Any, rapid: list[str], tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
-    for name in ("model.onnx", "tokenizer.json", "config.json"):
+    for name in ("model.onnx", "model.onnx.data", "tokenizer.json", "config.json"):
         shutil.copyfile(Path(compressed.summary["folder"]) / name, bare / name)
     command = ["model.origin=folder", f"model.location={bare / 'model.onnx'}", *own["files"], *rapid]
     ran = run("bench.py", *command, cwd=tmp_path / "bench", store=tmp_path / "bare_store").ok()
@@ -143,9 +144,15 @@ def test_bare_onnx_file(own: dict[str, Any], compressed: Any, run: Any, rapid: l
     record = json.loads((Path(ran.summary["folder"]) / "record.json").read_text())
     assert record["quality"]["n"] == 60
     assert record["baselines"] == {}
-    assert record["size"]["model_mb"] == pytest.approx((bare / "model.onnx").stat().st_size / 1e6, abs=1e-6)
-    kept = next((tmp_path / "bare_store").glob("artifacts/adopt_onnx/*/model.onnx"))
-    assert kept.read_bytes() == (bare / "model.onnx").read_bytes()
+    size = sum((bare / name).stat().st_size for name in ("model.onnx", "model.onnx.data"))
+    assert record["size"]["model_mb"] == pytest.approx(size / 1e6, abs=1e-6)
+    kept = next((tmp_path / "bare_store").glob("artifacts/adopt_onnx/*/model.onnx")).parent
+    for name in ("model.onnx", "model.onnx.data"):
+        assert (kept / name).read_bytes() == (bare / name).read_bytes()
+    (bare / "model.onnx.data").rename(bare / "elsewhere.bin")
+    lost = run("bench.py", *command, cwd=tmp_path / "lost", store=tmp_path / "bare_store")
+    assert lost.code == 2
+    assert "keeps weights in model.onnx.data, which must lie beside it" in lost.out + lost.err
 
     skipped = run("compress.py", *command[:4], "compression=int8", cwd=tmp_path / "compress", store=tmp_path / "other")
     assert skipped.ok().summary["status"] == "skipped"

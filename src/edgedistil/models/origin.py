@@ -138,6 +138,12 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
     return Origin(identity, str(path), fine_tuned, max_positions=config.get("max_position_embeddings"))
 
 
+def outside_weights(model_file: Path) -> list[Path]:
+    """Files beside an ONNX file that hold its weights, by the names that exporters give them."""
+    names = [model_file.name + ".data", model_file.name + "_data", model_file.stem + ".data"]
+    return [model_file.with_name(name) for name in names if model_file.with_name(name).is_file()]
+
+
 def _check_files(path: Path) -> None:
     missing = [n for n in _WANTED if not (path / n).is_file()]
     if "model.safetensors" in missing and list(path.glob("*.bin")):
@@ -163,6 +169,9 @@ def _bare_onnx(path: Path, model: dict[str, Any], digests: DigestCache) -> Origi
         "model": digests.digest(path),
         "tokenizer": digests.digest(folder / "tokenizer.json"),
     }
+    outside = outside_weights(path)
+    if outside:
+        identity["weights"] = {file.name: digests.digest(file) for file in outside}
     if (folder / "config.json").is_file():
         identity["config"] = digests.digest(folder / "config.json")
     return Origin(identity, str(path), fine_tuned=True, bare_onnx=True, tokenizer=str(folder))

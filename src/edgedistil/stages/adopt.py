@@ -62,7 +62,7 @@ def adopt_onnx(request: dict[str, Any]) -> dict[str, Any]:
     from ..workers.onnx import check_inputs
 
     options, runtime, output = request["options"], request["runtime"], Path(request["output"])
-    shutil.copyfile(runtime["location"], output / "model.onnx")
+    _copy_onnx(Path(runtime["location"]), output / "model.onnx")
     shutil.copyfile(Path(runtime["tokenizer"]) / "tokenizer.json", output / "tokenizer.json")
     try:
         found = check_inputs(output)
@@ -93,6 +93,29 @@ def adopt_onnx(request: dict[str, Any]) -> dict[str, Any]:
         )
     (output / "config.json").write_text(json.dumps({"id2label": names}, indent=2))
     return {"inputs": found["inputs"]}
+
+
+def _copy_onnx(source: Path, target: Path) -> None:
+    """Copy an ONNX file with the files that hold its weights, which keep the names that it knows them by."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    from ..models.origin import outside_weights
+
+    try:
+        tensors = onnx.load(source, load_external_data=False).graph.initializer
+    except Exception as error:
+        raise UserError(f"{source} can't be opened as ONNX: {str(error).splitlines()[0]}") from error
+    wanted = {ExternalDataInfo(t).location for t in tensors if uses_external_data(t)}
+    known = {file.name: file for file in outside_weights(source)}
+    if wanted - set(known):
+        raise UserError(
+            f"{source} keeps weights in {', '.join(sorted(wanted - set(known)))}, which must lie beside it as "
+            f"{source.name}.data, {source.name}_data or {source.stem}.data"
+        )
+    shutil.copyfile(source, target)
+    for name in wanted:
+        shutil.copyfile(known[name], target.with_name(name))
 
 
 def label_names(id2label: dict[Any, str], wanted: list[str] | None) -> list[str]:
