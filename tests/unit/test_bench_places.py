@@ -53,9 +53,15 @@ def test_exact_lengths_are_real_tokens_between_the_markers() -> None:
 
 def test_batches_go_on_through_the_sentences_and_none_is_larger_than_they_are() -> None:
     found = batch_scenarios(IDS, [1, 2, 4], rounds=3, seed=1)
-    assert [s.name for s in found] == ["batch_1", "batch_2"]
+    assert [s.name for s in found] == ["batch_1", "batch_2", "sorted_2"]
     assert sorted(row for batch in found[0].batches for row in batch) == sorted(IDS)
     assert [len(batch) for batch in found[1].batches] == [2, 2, 2]
+
+
+def test_sorted_batches_hold_neighbours_in_length_and_every_sentence_once() -> None:
+    ids = [[2, *[10] * n, 3] for n in (5, 1, 4, 2, 6, 3)]
+    (_, found) = batch_scenarios(ids, [2], rounds=3, seed=1)
+    assert sorted([len(row) for row in batch] for batch in found.batches) == [[3, 4], [5, 6], [7, 8]]
     assert batch_scenarios(IDS, [1, 2], rounds=0, seed=1) == []
 
 

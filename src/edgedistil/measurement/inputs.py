@@ -28,16 +28,28 @@ def scenarios(ids: list[list[int]], lengths: list[int], seed: int) -> list[Scena
 
 
 def batch_scenarios(ids: list[list[int]], sizes: Sequence[int], rounds: int, seed: int) -> list[Scenario]:
-    """``rounds`` batches of each size of real sentences in random order, to be padded to the longest of each batch.
+    """``rounds`` batches of each size of real sentences, to be padded to the longest of each batch.
 
-    A size beyond the number of sentences is left out.
+    ``batch_8``: as they come, in random order. ``sorted_8``: neighbours in length share a batch, as a server does that
+    may collect or sort its texts; little padding is left. A size beyond the number of sentences is left out.
     """
     real = _shuffled(ids, seed)
-    return [
-        Scenario(f"batch_{size}", [[real[(n * size + i) % len(real)] for i in range(size)] for n in range(rounds)])
-        for size in sizes
-        if rounds and size <= len(real)
-    ]
+    made = []
+    for size in sizes:
+        if not rounds or size > len(real):
+            continue
+        as_they_come = [[real[(n * size + i) % len(real)] for i in range(size)] for n in range(rounds)]
+        made.append(Scenario(f"batch_{size}", as_they_come))
+        if size > 1:
+            made.append(Scenario(f"sorted_{size}", _by_length(real, size, rounds, seed)))
+    return made
+
+
+def _by_length(ids: list[list[int]], size: int, rounds: int, seed: int) -> list[list[list[int]]]:
+    ordered = sorted(ids, key=len)
+    groups = [ordered[i : i + size] for i in range(0, len(ordered) - size + 1, size)]
+    random.Random(seed).shuffle(groups)
+    return [groups[n % len(groups)] for n in range(rounds)]
 
 
 def length_facts(ids: list[list[int]]) -> dict[str, Any]:

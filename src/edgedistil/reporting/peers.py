@@ -14,10 +14,10 @@ def peers_table(record: Record) -> str:
     A ratio whose interval holds 1 is marked ``=``: no difference was found.
     """
     lengths = sorted((s for s in record["latency"] if s.startswith("tokens_")), key=_number)
-    batches = sorted(record["throughput"], key=_number)
+    batches = sorted(record["throughput"], key=lambda name: (_number(name), name))
     head = ["engine", "accuracy %"]
     head += [f"cell × faster at {_number(s)} tokens" for s in lengths]
-    head += [f"at batch {_number(b)}" for b in batches]
+    head += [f"{'sorted ' if b.startswith('sorted') else ''}batch {_number(b)}" for b in batches]
     head += [f"p50 ms at {' / '.join(str(_number(s)) for s in lengths)} tokens", "cold start ms", "peak RSS MB"]
     body = [[f"**{record['names']['compression']}** (the cell)", _accuracy(record["quality"]), *[""] * len(lengths)]]
     body[0] += [f"{record['throughput'][b]['sentences_per_s']:.0f}/s" for b in batches]

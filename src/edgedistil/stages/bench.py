@@ -158,7 +158,7 @@ def _ratios(samples: Samples, baselines: list[str]) -> dict[str, Any]:
 
 def _throughput(samples: Samples, worker: str) -> dict[str, Any]:
     return {
-        scenario: throughput_figures(rounds, int(scenario.removeprefix("batch_")))
+        scenario: throughput_figures(rounds, int(scenario.rsplit("_", 1)[1]))
         for scenario, rounds in samples.get(worker, {}).items()
     }
 
