@@ -113,6 +113,7 @@ class Measurement:
     mode: str = MISSING
     lengths: list[int] = field(default_factory=list)
     generations: int = MISSING
+    restart_within_s: float = 600.0
     rounds: int = MISSING
     burst: int = MISSING
     seconds: float = MISSING

@@ -59,6 +59,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "loader.batch_size": (1, math.inf, False),
     "device.threads": (1, 1024, True),
     "measurement.generations": (1, math.inf, False),
+    "measurement.restart_within_s": (0.0, math.inf, True),
     "measurement.rounds": (2, math.inf, False),
     "measurement.burst": (1, math.inf, False),
     "measurement.seconds": (0, math.inf, False),

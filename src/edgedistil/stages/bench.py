@@ -100,6 +100,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
             "pinned_cores": cores,
             "unpinned_because": unpinned_because,
             "cores_of_workers": found.pinned,
+            "kept_workers": found.kept,
             "busy_cores_before": busy_before,
             "busy_cores_after": conditions["busy_cores_after"],
             "meanwhile": found.meanwhile,

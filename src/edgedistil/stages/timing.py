@@ -46,6 +46,7 @@ class Measured:
         memory: worker → phase → MB, in the first generation's process.
         starts: worker → cold starts (ms by phase) of all generations, page cache warm.
         pinned: worker → cores that it was really on.
+        kept: workers that stayed for the whole run, because they start too slowly to be restarted.
         meanwhile: :meth:`Watch.stop`'s figures, and ``seconds``.
     """
 
@@ -54,6 +55,7 @@ class Measured:
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)
     starts: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     pinned: dict[str, list[int] | None] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
     unsteady: list[str] = field(default_factory=list)
     tokenization: dict[str, Any] = field(default_factory=dict)
     calibration_before: dict[str, float] = field(default_factory=dict)
@@ -104,29 +106,25 @@ def run(
         found.calibration_before = calibrate(gauge, OPERATIONS)
         gauge_cpu_s, asking_cpu_s = gauge.ask("usage")["cpu_s"], time.process_time()
         watch, began, ended_cpu_s = Watch(cores), time.monotonic(), _ended_children_cpu_s()
-        for number in range(each):
-            with ExitStack() as stack:
-                workers: dict[str, Asked] = {}
-                for name in chance.sample(list(stand), len(stand)):
-                    worker = stack.enter_context(stand[name].worker(threads, cores))
-                    loaded = worker.load(
-                        stand[name].folder, options["task"]["max_length"], texts[0], stand[name].quantization
-                    )
-                    workers[name] = worker
-                    found.starts.setdefault(name, []).append(loaded["cold_start_ms"])
-                    found.pinned[name] = loaded["cores"]
+        with ExitStack() as whole_run:
+            kept: dict[str, Asked] = {}
+            for number in range(each):
+                with ExitStack() as generation:
+                    workers = dict(kept)
+                    for name in chance.sample(sorted(set(stand) - set(kept)), len(stand) - len(kept)):
+                        own = generation.enter_context(ExitStack())
+                        workers[name] = own.enter_context(stand[name].worker(threads, cores))
+                        _load(found, workers[name], name, stand[name], options, texts[0])
+                        if name != "candidate" and found.starts[name][0]["total"] > 1000 * mode["restart_within_s"]:
+                            whole_run.push(own.pop_all())
+                            kept[name] = workers[name]
+                    timed.generation(workers)
+                    _note_memory(found, workers, "batch_1", number)
+                    batches.generation(workers)
+                    _note_memory(found, workers, "batches", number)
                     if number == 0:
-                        found.memory[name] = {
-                            **loaded["memory_by_phase"],
-                            "after_load": loaded["memory"],
-                            "peaks_are_of_phases": loaded["peak_resettable"],
-                        }
-                timed.generation(workers)
-                _note_memory(found, workers, "batch_1", number)
-                batches.generation(workers)
-                _note_memory(found, workers, "batches", number)
-                if number == 0:
-                    found.tokenization = _tokenization(workers["candidate"], texts)
+                        found.tokenization = _tokenization(workers["candidate"], texts)
+            found.kept = sorted(kept)
         own_cpu_s = _ended_children_cpu_s() - ended_cpu_s + gauge.ask("usage")["cpu_s"] - gauge_cpu_s
         found.meanwhile = {
             **watch.stop(own_cpu_s, time.process_time() - asking_cpu_s),
@@ -136,6 +134,21 @@ def run(
     found.samples, found.batches = timed.samples, batches.samples
     found.unsteady = timed.unsteady
     return found
+
+
+def _load(
+    found: Measured, worker: Asked, name: str, place: Place, options: dict[str, Any], text: tuple[str, ...]
+) -> None:
+    assert isinstance(worker, Worker)
+    loaded = worker.load(place.folder, options["task"]["max_length"], text, place.quantization)
+    found.starts.setdefault(name, []).append(loaded["cold_start_ms"])
+    found.pinned[name] = loaded["cores"]
+    if name not in found.memory:
+        found.memory[name] = {
+            **loaded["memory_by_phase"],
+            "after_load": loaded["memory"],
+            "peaks_are_of_phases": loaded["peak_resettable"],
+        }
 
 
 def cold_starts(
