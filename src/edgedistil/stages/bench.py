@@ -73,7 +73,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "compression": options["compression"],
         "device": options["device"],
         "quality": _quality(request, "predictions"),
-        "baseline_quality": {b: _quality(request, f"{b}_predictions") for b in baselines},
+        "baseline_quality": {b: _quality(request, _answers_of(b)) for b in baselines},
         "random_weights": options["random_weights"],
         "engines": {
             b: {k: described[k] for k in ("engine", "versions", "session")}
@@ -164,8 +164,13 @@ def _throughput(samples: Samples, worker: str) -> dict[str, Any]:
     }
 
 
+def _answers_of(baseline: str) -> str:
+    """The input that holds a baseline's answers; the parent's are there anyway, under its own name."""
+    return "parent_predictions" if baseline == "onnxruntime_fp32" else f"{baseline}_predictions"
+
+
 def _quality(request: dict[str, Any], answers: str) -> dict[str, Any] | None:
-    """Scores of one engine's answers; None where there are none (random weights, the parent under its own name)."""
+    """Scores of one engine's answers; None where there are none (random weights, PyTorch's)."""
     options = request["options"]
     if answers not in request["inputs"]:
         return None

@@ -18,7 +18,7 @@ STEPS: dict[str, tuple[str, int]] = {
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),
     "peer": ("edgedistil.peers.convert:convert", 1),
     "predict": ("edgedistil.stages.bench:predict", 1),
-    "bench": ("edgedistil.stages.bench:measure", 2),
+    "bench": ("edgedistil.stages.bench:measure", 3),
 }
 
 
