@@ -1,0 +1,113 @@
+"""A training stopped at any of its checkpoints and resumed ends with the weights of an uninterrupted one, bit by bit."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from edgedistil.learning.fine_tuning import FineTuning
+from edgedistil.learning.random_state import KEY, RandomState, generator_states, restore_generators
+from edgedistil.learning.schedules import linear_warmup
+from edgedistil.tasks.datamodule import TextDataModule
+from edgedistil.tasks.encode import load_tokenizer
+from edgedistil.tasks.examples import Examples
+
+CPU = torch.device("cpu")
+EPOCHS, TEXTS, BATCH = 3, 22, 2
+BATCHES = TEXTS // BATCH
+
+
+class Noisy(FineTuning):
+    """Draws from Python and NumPy too, as a loss of a user's own may."""
+
+    def loss(self, batch: Any) -> Any:
+        loss, logits = super().loss(batch)
+        return (loss * (1 + random.random() + np.random.random()) if self.training else loss), logits
+
+
+@pytest.fixture
+def fit(tmp_path: Path, tiny_model: Callable[..., Any], tokenizer_file: Path) -> Callable[..., dict[str, torch.Tensor]]:
+    """``fit(checkpoint callback, resume from, trainer arguments)``: the weights after a training with dropout 0.1."""
+    tokenizer = load_tokenizer(tokenizer_file.parent, 16)
+    words = [w for w in tokenizer.get_vocab() if w.isalpha()]
+    chance = random.Random(5)
+    texts = [(" ".join(chance.choices(sorted(words), k=chance.randint(1, 9))),) for _ in range(TEXTS + 4)]
+    examples = Examples(texts, [i % 2 for i in range(len(texts))], ["no", "yes"])
+
+    def run(callbacks: list[Any], resume: Path | None = None, **arguments: Any) -> dict[str, torch.Tensor]:
+        lightning.seed_everything(3, verbose=False)
+        network = tiny_model("distilbert", dropout=0.1, attention_dropout=0.1, seq_classif_dropout=0.1).train()
+        lightning.seed_everything(4 if resume is None else 1234, verbose=False)
+        parts = (examples.take(list(range(TEXTS))), examples.take(list(range(TEXTS, TEXTS + 4))))
+        data = TextDataModule(tokenizer, *parts, 0, BATCH, True, seed=1)
+
+        def optimizer(parameters: Any) -> Any:
+            return torch.optim.AdamW(parameters, lr=1e-3)
+
+        def scheduler(optimizer: Any, total: int) -> Any:
+            return linear_warmup(optimizer, total, 0.1)
+
+        module = Noisy(network, optimizer, scheduler, ["accuracy"])
+        trainer = lightning.Trainer(
+            accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+            default_root_dir=tmp_path, callbacks=[*callbacks, RandomState()], **{"max_epochs": EPOCHS} | arguments,
+        )
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        return {name: value.clone() for name, value in module.network.state_dict().items()}
+
+    return run
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def steps(paths: list[Path]) -> list[int]:
+    return [torch.load(p, weights_only=True)["global_step"] for p in paths]
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(
+    ("when", "arguments"),
+    [
+        # after a validation: inside an epoch, and at its end
+        ({}, {"val_check_interval": 0.25}),
+        # after a batch: inside an epoch, inside an accumulation, and the last of an epoch
+        ({"every_n_train_steps": 1}, {"limit_val_batches": 0}),
+        # as recovery trains: by steps, never by epochs
+        ({"every_n_train_steps": 2}, {"limit_val_batches": 0, "max_epochs": -1}),
+        # after an epoch
+        ({"save_on_train_epoch_end": True}, {"limit_val_batches": 0}),
+    ],
+    ids=["validations", "batches", "steps", "epochs"],
+)
+def test_resumed_at_any_checkpoint(
+    fit: Any, tmp_path: Path, when: dict[str, Any], arguments: dict[str, Any], accumulate: int
+) -> None:
+    arguments = {**arguments, "accumulate_grad_batches": accumulate}
+    if arguments.get("max_epochs") == -1:
+        arguments["max_steps"] = EPOCHS * -(-BATCHES // accumulate) - 1
+    keep = ModelCheckpoint(tmp_path / "all", filename="{epoch}-{step}", save_top_k=-1, **when)
+    numbered: list[Path] = []
+
+    class Number(lightning.Callback):
+        """Keeps every checkpoint: several of one accumulation share a name."""
+
+        def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
+            numbered.append(tmp_path / f"{len(numbered)}.ckpt")
+            torch.save(checkpoint, numbered[-1])
+
+    expected = fit([keep, Number()], **arguments)
+    assert same(expected, fit([], **arguments)), "the same training twice"
+    files = sorted((tmp_path / "all").glob("*.ckpt"), key=lambda p: torch.load(p, weights_only=True)["global_step"])
+    assert len(files) >= EPOCHS - 1
+    for file in files:
+        last = torch.load(file, weights_only=True)
+        found = fit([ModelCheckpoint(tmp_path / "again", **when)], resume=file, **arguments)
+        assert same(expected, found), (file.name, last["TextDataModule"])
