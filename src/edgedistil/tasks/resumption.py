@@ -29,6 +29,6 @@ class Resumable(lightning.LightningDataModule):
         self._epoch, self._served = state_dict["epoch"], state_dict["served"]
 
     def place(self, sampler: Any) -> None:
-        """Tell a new batch sampler (``set_epoch``, ``skip``) where to begin; later epochs begin at their first batch."""
+        """Tell a new batch sampler where to begin, by ``set_epoch`` and ``skip``; later epochs begin at batch 0."""
         sampler.set_epoch(self._epoch)
         sampler.skip, self._served = self._served, 0
