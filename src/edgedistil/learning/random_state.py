@@ -1,4 +1,4 @@
-"""Random numbers in checkpoints: Lightning saves weights, optimiser and counters, but nothing that dropout draws from."""
+"""Random states in checkpoints: Lightning saves weights, optimiser and counters, and nothing that dropout draws from."""
 
 import random
 from typing import Any
