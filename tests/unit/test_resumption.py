@@ -19,8 +19,8 @@ from edgedistil.tasks.encode import load_tokenizer
 from edgedistil.tasks.examples import Examples
 
 CPU = torch.device("cpu")
-EPOCHS, TEXTS, BATCH = 3, 22, 2
-BATCHES = TEXTS // BATCH
+# 8 batches an epoch
+EPOCHS, TEXTS, BATCH = 2, 16, 2
 
 
 class Noisy(FineTuning):
@@ -68,36 +68,45 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize(
-    ("when", "arguments"),
+    ("when", "arguments", "saved"),
     [
-        # after a validation: inside an epoch, and at its end
-        ({}, {"val_check_interval": 0.25}),
-        # after a batch: inside an epoch, inside an accumulation, and the last of an epoch
-        ({"every_n_train_steps": 1}, {"limit_val_batches": 0}),
+        # after a validation, inside an epoch and at its end
+        ({}, {"val_check_interval": 0.5}, [4, 8, 12]),
+        # the same with steps after batches 3, 6 and 8, so that gradients wait in the middle
+        ({}, {"val_check_interval": 0.5, "accumulate_grad_batches": 3}, [1, 3, 4]),
+        # after a batch, inside an epoch and its last
+        ({"every_n_train_steps": 4}, {"limit_val_batches": 0}, [4, 8, 12]),
+        ({"every_n_train_steps": 1}, {"limit_val_batches": 0, "accumulate_grad_batches": 3}, [1, 2, 3, 4, 5]),
         # as recovery trains: by steps, never by epochs
-        ({"every_n_train_steps": 2}, {"limit_val_batches": 0, "max_epochs": -1}),
+        ({"every_n_train_steps": 4}, {"limit_val_batches": 0, "max_epochs": -1, "max_steps": 15}, [4, 8, 12]),
         # after an epoch
-        ({"save_on_train_epoch_end": True}, {"limit_val_batches": 0}),
+        ({"save_on_train_epoch_end": True}, {"limit_val_batches": 0}, [8]),
     ],
-    ids=["validations", "batches", "steps", "epochs"],
+    ids=["validations", "accumulating", "batches", "accumulated", "steps", "epochs"],
 )
 def test_resumed_at_any_checkpoint(
-    fit: Any, tmp_path: Path, when: dict[str, Any], arguments: dict[str, Any], accumulate: int
+    fit: Any, tmp_path: Path, when: dict[str, Any], arguments: dict[str, Any], saved: list[int]
 ) -> None:
-    arguments = {**arguments, "accumulate_grad_batches": accumulate}
-    if arguments.get("max_epochs") == -1:
-        arguments["max_steps"] = EPOCHS * -(-BATCHES // accumulate) - 1
-    keep = ModelCheckpoint(tmp_path / "all", filename="{epoch}-{step}", save_top_k=-1, **when)
+    keep = ModelCheckpoint(tmp_path / "all", filename="{step}", save_top_k=-1, **when)
     expected = fit([keep], **arguments)
-    assert same(expected, fit([], **arguments)), "the same training twice"
-    files = sorted((tmp_path / "all").glob("*.ckpt"), key=lambda p: torch.load(p, weights_only=True)["global_step"])
-    assert len(files) >= EPOCHS - 1
-    for file in files:
-        last = torch.load(file, weights_only=True)
-        found = fit([ModelCheckpoint(tmp_path / "again", **when)], resume=file, **arguments)
-        assert same(expected, found), (file.name, last["TextDataModule"])
+    for step in saved:
+        file = tmp_path / "all" / f"step={step}.ckpt"
+        found = fit([], resume=file, **arguments)
+        assert same(expected, found), step
+    waiting = {step: torch.load(tmp_path / "all" / f"step={step}.ckpt", weights_only=True)[KEY]["gradients"]
+               for step in saved}
+    inside = "val_check_interval" in arguments and "accumulate_grad_batches" in arguments
+    assert [step for step, gradients in waiting.items() if gradients] == ([1, 4] if inside else [])
+
+
+def test_without_the_callback_dropout_would_differ(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests above would miss if the models in them had nothing random."""
+    keep = ModelCheckpoint(tmp_path / "all", filename="{step}", save_top_k=-1)
+    expected = fit([keep], val_check_interval=0.5)
+    assert same(expected, fit([], val_check_interval=0.5)), "the same training twice"
+    monkeypatch.setattr(RandomState, "on_load_checkpoint", lambda *_: None)
+    assert not same(expected, fit([], resume=tmp_path / "all" / "step=8.ckpt", val_check_interval=0.5))
 
 
 def test_generators_go_on_where_they_were() -> None:

@@ -1,4 +1,4 @@
-"""Random states in checkpoints: Lightning saves weights, optimiser and counters, and nothing that dropout draws from."""
+"""Random states in checkpoints: Lightning saves weights, optimiser and counters, nothing that dropout draws from."""
 
 import random
 from typing import Any
@@ -65,13 +65,13 @@ def generator_states(device: torch.device) -> dict[str, Tensor]:
     normal deviates are float64 (NaN where there is none).
     """
     _, words, normal = random.getstate()
-    _, keys, place, has_normal, cached = np.random.get_state()
+    numpy: dict[str, Any] = np.random.get_state(legacy=False)
     states = {
         "torch": torch.get_rng_state(),
         "python": torch.tensor(words, dtype=torch.int64),
         "python_normal": torch.tensor(float("nan") if normal is None else normal, dtype=torch.float64),
-        "numpy": torch.tensor([*keys.tolist(), place], dtype=torch.int64),
-        "numpy_normal": torch.tensor(cached if has_normal else float("nan"), dtype=torch.float64),
+        "numpy": torch.tensor([*numpy["state"]["key"].tolist(), numpy["state"]["pos"]], dtype=torch.int64),
+        "numpy_normal": torch.tensor(numpy["gauss"] if numpy["has_gauss"] else float("nan"), dtype=torch.float64),
     }
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
