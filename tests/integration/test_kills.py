@@ -15,6 +15,8 @@ LONG = [
     "trainer.max_epochs=4",
     "loader.batch_size=8",
     "~callbacks.early_stopping",
+    # The weights that are kept are those of the end: the best by score may be older than the kill.
+    "callbacks.checkpoint.monitor=step",
 ]
 
 
