@@ -54,7 +54,7 @@ def test_layers_are_part_of_the_identity_only_when_given(
     plain, cut = origin(), origin(layers=[1])
     assert "layers" not in plain.identity
     assert cut.identity == {**plain.identity, "layers": [1]}
-    assert (plain.depth, cut.depth, plain.heads) == (2, 1, 4)
+    assert (plain.layers, cut.layers, plain.heads) == (2, 1, 4)
     with pytest.raises(UserError, match=r"takes layers of a pretrained model, not of a random twin"):
         origin(layers=[1], weights="random", architecture={"model_type": "bert"})
 

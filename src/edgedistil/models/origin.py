@@ -21,8 +21,8 @@ class Origin:
 
     ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
     as it is, with its tokenizer in ``tokenizer``. ``random``: a twin of the architecture with random weights, whose
-    speed and size are real and whose answers mean nothing. ``depth`` and ``heads`` are layers and attention heads where
-    they are known without the hub.
+    speed and size are real and whose answers mean nothing. ``layers`` and ``heads`` say how many where nothing has to be
+    downloaded to know it.
     """
 
     identity: dict[str, Any]
@@ -32,7 +32,7 @@ class Origin:
     random: bool = False
     tokenizer: str | None = None
     max_positions: int | None = None
-    depth: int | None = field(default=None, compare=False)
+    layers: int | None = field(default=None, compare=False)
     heads: int | None = field(default=None, compare=False)
 
 
@@ -61,10 +61,10 @@ def _with_layers(origin: Origin, layers: list[int]) -> Origin:
     if origin.random or origin.bare_onnx:
         what = "a random twin (see model.architecture)" if origin.random else "a bare ONNX file"
         raise UserError(f"model.layers={layers} takes layers of a pretrained model, not of {what}")
-    # Of a hub model the depth is known once it is loaded.
-    if origin.depth is not None:
-        check_layers(layers, origin.depth)
-    return replace(origin, identity={**origin.identity, "layers": layers}, depth=len(layers))
+    # Of a hub model the number is known once it is loaded.
+    if origin.layers is not None:
+        check_layers(layers, origin.layers)
+    return replace(origin, identity={**origin.identity, "layers": layers}, layers=len(layers))
 
 
 def _hub(model: dict[str, Any]) -> Origin:
@@ -126,7 +126,7 @@ def _shaped(origin: Origin, config: dict[str, Any]) -> Origin:
     return replace(
         origin,
         max_positions=config.get("max_position_embeddings"),
-        depth=config.get("n_layers", config.get("num_hidden_layers")),
+        layers=config.get("n_layers", config.get("num_hidden_layers")),
         heads=config.get("n_heads", config.get("num_attention_heads")),
     )
 

@@ -7,7 +7,7 @@ from ..errors import UserError
 from ..learning.layer_map import layer_pairs
 from ..models import origin as origins
 from ..models.origin import Origin
-from ..tasks.encode import check_same_vocabulary
+from ..models.vocabulary import check_same_vocabulary
 from .step import Step
 
 if TYPE_CHECKING:
@@ -39,15 +39,15 @@ def locate_teacher(cfg: dict[str, Any], student: Origin, digests: Any) -> Origin
         raise UserError(f"{teacher.location} is a bare ONNX file, which can't teach: give a Hugging Face folder")
     local = all(o.identity["origin"] != "hub" for o in (student, teacher))
     if local and not student.bare_onnx:
-        check_same_vocabulary(Path(student.location), Path(teacher.location))
+        check_same_vocabulary(Path(teacher.location), Path(student.location))
     _check_layers(objective, student, teacher)
     return teacher
 
 
 def _check_layers(objective: dict[str, Any], student: Origin, teacher: Origin) -> None:
     """What the module says too, but before a teacher is trained."""
-    if student.depth is not None and teacher.depth is not None:
-        layer_pairs(objective.get("layer_map"), student.depth, teacher.depth)
+    if student.layers is not None and teacher.layers is not None:
+        layer_pairs(objective.get("layer_map"), student.layers, teacher.layers)
     known = student.heads is not None and teacher.heads is not None
     if objective.get("attention_weight") and known and student.heads != teacher.heads:
         raise UserError(

@@ -33,9 +33,9 @@ def arguments(request: dict[str, Any], student: Path) -> dict[str, Any]:
     if "teacher" not in inputs:
         return {}
     from ..models.shrunken import load_classifier
-    from ..tasks.encode import check_same_vocabulary
+    from ..models.vocabulary import check_same_vocabulary
 
-    check_same_vocabulary(student, Path(inputs["teacher"]))
+    check_same_vocabulary(Path(inputs["teacher"]), student)
     return {"teacher": None if "teacher_logits" in inputs else load_classifier(Path(inputs["teacher"]))}
 
 
@@ -57,14 +57,15 @@ def teacher_logits(request: dict[str, Any]) -> dict[str, Any]:
 
     from ..models.loading import save_tokenizer
     from ..models.shrunken import load_classifier
+    from ..models.vocabulary import check_same_vocabulary
     from ..tasks.batching import rows
-    from ..tasks.encode import check_same_vocabulary, load_tokenizer
+    from ..tasks.encode import load_tokenizer
     from ..tasks.examples import load
 
     options, runtime, output = request["options"], request["runtime"], Path(request["output"])
     folder, task = Path(request["work"]) / "tokenizer", options["task"]
     save_tokenizer(runtime["location"], options["tokenizer"], folder)
-    check_same_vocabulary(folder, Path(request["inputs"]["teacher"]))
+    check_same_vocabulary(Path(request["inputs"]["teacher"]), folder)
     source = Source(options["data"], runtime["files"])
     examples = load(task, source, "train", class_names(request), options.get("seed", 0))
     data = rows(load_tokenizer(folder, task["max_length"]), examples)

@@ -31,30 +31,3 @@ def encode_with_types(tokenizer: Any, texts: list[tuple[str, ...]]) -> tuple[lis
     """Token ids and token types (0 for the first text, 1 for the second)."""
     encodings = tokenizer.encode_batch([t[0] if len(t) == 1 else t for t in texts])
     return [e.ids for e in encodings], [e.type_ids for e in encodings]
-
-
-def check_same_vocabulary(student: Path, teacher: Path) -> None:
-    """See that two model folders' tokenizers have the same tokens under the same ids; reads the files alone.
-
-    Raises:
-        UserError: they have not, so the ids of the one mean nothing to the other.
-    """
-    ours, theirs = _vocabulary(student), _vocabulary(teacher)
-    if ours == theirs:
-        return
-    other = next((token for token in theirs if ours.get(token) != theirs[token]), None)
-    first = f"{other!r} is {ours.get(other, 'unknown')} and {theirs[other]}" if other else "the student's has more"
-    raise UserError(
-        f"student and teacher have different vocabularies ({len(ours)} and {len(theirs)} tokens; {first}): a teacher "
-        "must read the ids that the student reads; choose a model@teacher with the student's tokenizer"
-    )
-
-
-def _vocabulary(folder: Path) -> dict[str, Any]:
-    from tokenizers import Tokenizer
-
-    path = Path(folder) / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"{str(folder)!r} has no tokenizer.json")
-    vocabulary: dict[str, Any] = Tokenizer.from_file(str(path)).get_vocab()
-    return vocabulary
