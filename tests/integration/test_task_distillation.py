@@ -15,7 +15,7 @@ def teacher(folder: Path) -> list[str]:
 def test_distilled_from_the_trained_parent(
     run: Any, tiny: list[str], models: dict[str, Path], copied: Path, tmp_path: Path
 ) -> None:
-    command = ["train.py", *tiny, *STUDENT, *teacher(models["distilbert_encoder"])]
+    command = ["train.py", *tiny, *STUDENT, *teacher(models["distilbert_encoder"]), "trainer.log_every_n_steps=3"]
     ran = run(*command, cwd=tmp_path / "first", store=copied).ok()
     # The teacher is the fine-tuning that the store holds already.
     assert ran.computed == ["teacher_logits", "train"]

@@ -21,8 +21,8 @@ class Origin:
 
     ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
     as it is, with its tokenizer in ``tokenizer``. ``random``: a twin of the architecture with random weights, whose
-    speed and size are real and whose answers mean nothing. ``layers`` and ``heads`` say how many where nothing has to be
-    downloaded to know it.
+    speed and size are real and whose answers mean nothing. ``layers`` and ``heads`` (of each layer) say how many, where
+    nothing has to be downloaded to know it.
     """
 
     identity: dict[str, Any]
