@@ -24,7 +24,7 @@ def locate_teacher(cfg: dict[str, Any], student: Origin, digests: Any) -> Origin
         UserError: the objective needs a teacher or has no use for one, the vocabularies differ, layers or heads don't
             fit.
     """
-    objective = cfg["objective"]
+    objective = cfg["objective"] or {}
     if not cfg.get("teacher"):
         if objective.get("_target_") == _TASK_DISTILLATION:
             raise UserError("objective=task_distillation needs a teacher, e.g. model@teacher=distil_minilm")
