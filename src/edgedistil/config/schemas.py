@@ -21,6 +21,7 @@ class Model:
     weights: str = "pretrained"
     architecture: dict[str, Any] | None = None
     tokenizer: str | None = None
+    layers: list[int] | None = None
 
 
 @dataclass
@@ -140,6 +141,7 @@ class Store:
 
 SCHEMAS: dict[str, type] = {
     "model": Model,
+    "teacher": Model,
     "task": Task,
     "loader": Loader,
     "compression": Compression,

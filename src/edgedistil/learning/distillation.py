@@ -7,8 +7,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from ..models.kinds import takes_token_types
-from .fine_tuning import Batch, decay_groups
+from .fine_tuning import Batch, decay_groups, model_inputs, stop_unless_finite
 from .losses import hidden_state_loss, soft_target_loss
 
 
@@ -39,7 +38,7 @@ class LogitDistillation(lightning.LightningModule):
         self._temperature, self._hidden_weight = temperature, hidden_weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        inputs = {k: v for k, v in batch.items() if k in self._wanted()}
+        inputs = model_inputs(self.network, batch)
         deep = self._hidden_weight > 0
         with torch.no_grad():
             self._teacher[0].to(self.device)
@@ -55,16 +54,9 @@ class LogitDistillation(lightning.LightningModule):
             )
             self.log("train/hidden_state_loss", hidden)
             loss = loss + self._hidden_weight * hidden
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.global_step}: try a lower compression.recovery.optimizer.lr"
-            )
+        stop_unless_finite(self, loss, "compression.recovery.optimizer.lr")
         self.log("train/loss", loss, prog_bar=True)
         return loss
-
-    def _wanted(self) -> set[str]:
-        names = {"input_ids", "attention_mask"}
-        return names | {"token_type_ids"} if takes_token_types(self.network) else names
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer(decay_groups(self.network))

@@ -46,15 +46,13 @@ class FineTuning(lightning.LightningModule):
         logits = self.network(**self.inputs(batch)).logits
         return torch.nn.functional.cross_entropy(logits.float(), batch["labels"]), logits
 
-    def inputs(self, batch: Batch) -> Batch:
-        """The tensors that this architecture takes (DistilBERT knows no token types)."""
-        unwanted = {"labels"} if takes_token_types(self.network) else {"labels", "token_type_ids"}
-        return {k: v for k, v in batch.items() if k not in unwanted}
+    def inputs(self, batch: Batch, network: Any = None) -> Batch:
+        """The tensors that ``network`` (the module's own if None) takes: DistilBERT knows no token types."""
+        return model_inputs(self.network if network is None else network, batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, _ = self.loss(batch)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {self.global_step}: try a lower optimizer.lr")
+        stop_unless_finite(self, loss, "optimizer.lr")
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -71,9 +69,32 @@ class FineTuning(lightning.LightningModule):
         self.log("held_out/score", values[self._names[0]], prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._optimizer(decay_groups(self.network))
+        # Of the whole module: a subclass may learn more than its network.
+        optimizer = self._optimizer(decay_groups(self))
         schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def model_inputs(network: Any, batch: Batch) -> Batch:
+    """What of a batch a network takes."""
+    names = {"input_ids", "attention_mask"} | ({"token_type_ids"} if takes_token_types(network) else set())
+    return {name: value for name, value in batch.items() if name in names}
+
+
+def stop_unless_finite(module: lightning.LightningModule, loss: Tensor, option: str) -> None:
+    """End a training whose loss is no number any more; the last checkpoint is from before.
+
+    Args:
+        option: the config option of the learning rate, for the message.
+
+    Raises:
+        FloatingPointError: with the step and the learning rate.
+    """
+    if torch.isfinite(loss):
+        return
+    trainer = module._trainer
+    rate = f", learning rate {trainer.optimizers[0].param_groups[0]['lr']:.3g}" if trainer else ""
+    raise FloatingPointError(f"the loss is {loss.item()} at step {module.global_step}{rate}: try a lower {option}")
 
 
 def decay_groups(network: Any) -> list[dict[str, Any]]:

@@ -28,3 +28,18 @@ def hidden_state_loss(student: Tensor, teacher: Tensor, attention_mask: Tensor) 
     error = ((student - teacher) ** 2 * mask).sum(dim=(1, 2, 3))
     size = (teacher**2 * mask).sum(dim=(1, 2, 3))
     return torch.mean(error / size.clamp_min(1e-12))
+
+
+def attention_loss(student: Tensor, teacher: Tensor, attention_mask: Tensor) -> Tensor:
+    """Mean squared error of attention scores before softmax, over heads and pairs of real tokens, mean over layers.
+
+    TinyBERT's L_attn (Jiao et al. 2020, arXiv 1909.10351, equation 7), which averages over padding too.
+
+    Args:
+        student, teacher: ``[layers, batch, heads, tokens, tokens]``, the same numbers of heads.
+        attention_mask: ``[batch, tokens]``, 1 for real tokens; padding counts for nothing.
+    """
+    mask = attention_mask.to(student.dtype)
+    pairs = (mask[:, :, None] * mask[:, None, :])[None, :, None]
+    error = (student - teacher) ** 2 * pairs
+    return error.sum() / (pairs.sum() * student.shape[0] * student.shape[2])

@@ -11,6 +11,8 @@ def quiet() -> None:
         ".*LeafSpec.*",
         ".*Checkpoint directory.*exists.*",
         ".*num_workers.*",
+        # It can't know that ours are placed anew (tasks/resumption.py).
+        ".*dataloader is not resumable.*",
         ".*torch.jit.*",
         ".*isinstance.treespec.*",
     ):

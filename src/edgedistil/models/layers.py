@@ -40,11 +40,21 @@ def encoder_layers(model: Any) -> list[Layer]:
     Raises:
         UserError: another architecture, whose layers can't be cut.
     """
+    view = _distilbert if model.config.model_type == "distilbert" else _bert
+    return [view(block) for block in encoder(model).layer]
+
+
+def encoder(model: Any) -> Any:
+    """The module whose ``layer`` is the list of transformer layers.
+
+    Raises:
+        UserError: another architecture.
+    """
     base = getattr(model, model.base_model_prefix, model)
     if model.config.model_type == "distilbert":
-        return [_distilbert(block) for block in base.transformer.layer]
+        return base.transformer
     if model.config.model_type == "bert":
-        return [_bert(block) for block in base.encoder.layer]
+        return base.encoder
     raise UserError(f"model_type={model.config.model_type!r} can't be cut; supported: {', '.join(KNOWN)}")
 
 

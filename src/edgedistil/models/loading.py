@@ -6,16 +6,22 @@ from typing import Any
 
 from ..errors import UserError
 from .conversion import distilbert_from_bert
+from .depth import keep_layers
 
 
 def load_for_training(location: str, identity: dict[str, Any], label_names: list[str]) -> Any:
     """An encoder with a classification head of ``len(label_names)`` classes, in float32.
 
-    The head is new unless the folder holds one of the same size.
+    The head is new unless the folder holds one of the same size. ``layers`` of the identity are those that stay.
 
     Raises:
-        UserError: the hub can't be reached, or the folder is not what it says.
+        UserError: the hub can't be reached, the folder is not what it says, or a layer is not there.
     """
+    network = _load(location, identity, label_names)
+    return keep_layers(network, identity["layers"]) if identity.get("layers") else network
+
+
+def _load(location: str, identity: dict[str, Any], label_names: list[str]) -> Any:
     from transformers import AutoModelForSequenceClassification, BertModel
 
     id2label = dict(enumerate(label_names))

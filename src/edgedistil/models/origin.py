@@ -1,7 +1,7 @@
 """Where a model comes from and what identifies it; reads no weights into memory and imports no torch."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from ..config.places import embedded_model_folder
 from ..errors import UserError
 from ..store.fingerprint import DigestCache
 from . import embedded
+from .depth import check_layers
 from .kinds import EXPORTED, KNOWN
 
 _WANTED = ("config.json", "model.safetensors", "tokenizer.json")
@@ -20,7 +21,8 @@ class Origin:
 
     ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
     as it is, with its tokenizer in ``tokenizer``. ``random``: a twin of the architecture with random weights, whose
-    speed and size are real and whose answers mean nothing.
+    speed and size are real and whose answers mean nothing. ``layers`` and ``heads`` (of each layer) say how many, where
+    nothing has to be downloaded to know it.
     """
 
     identity: dict[str, Any]
@@ -30,14 +32,22 @@ class Origin:
     random: bool = False
     tokenizer: str | None = None
     max_positions: int | None = None
+    layers: int | None = field(default=None, compare=False)
+    heads: int | None = field(default=None, compare=False)
 
 
 def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
     """Find the model that the validated ``model`` group names.
 
     Raises:
-        UserError: nothing there, an unsupported architecture, weights that are no safetensors, an unpinned hub id.
+        UserError: nothing there, an unsupported architecture, weights that are no safetensors, an unpinned hub id, a
+            layer that is not there.
     """
+    origin = _locate(model, digests)
+    return origin if model["layers"] is None else _with_layers(origin, model["layers"])
+
+
+def _locate(model: dict[str, Any], digests: DigestCache) -> Origin:
     if model["weights"] == "random":
         return _twin(model, digests)
     if model["origin"] == "hub":
@@ -45,6 +55,16 @@ def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
     if model["origin"] == "package":
         return _package(model, digests)
     return _folder(model, digests)
+
+
+def _with_layers(origin: Origin, layers: list[int]) -> Origin:
+    if origin.random or origin.bare_onnx:
+        what = "a random twin (see model.architecture)" if origin.random else "a bare ONNX file"
+        raise UserError(f"model.layers={layers} takes layers of a pretrained model, not of {what}")
+    # Of a hub model the number is known once it is loaded.
+    if origin.layers is not None:
+        check_layers(layers, origin.layers)
+    return replace(origin, identity={**origin.identity, "layers": layers}, layers=len(layers))
 
 
 def _hub(model: dict[str, Any]) -> Origin:
@@ -67,7 +87,7 @@ def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
     if digests.digest(weights) != embedded.WEIGHTS_SHA256:
         raise UserError(f"{weights} is damaged; delete {folder} and run: make embedded-model")
     identity = {"origin": "package", "sha256": embedded.WEIGHTS_SHA256, "convert_to": model["convert_to"]}
-    return Origin(identity, str(folder), fine_tuned=False, max_positions=_max_positions(folder))
+    return _shaped(Origin(identity, str(folder), fine_tuned=False), json.loads((folder / "config.json").read_text()))
 
 
 def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -102,9 +122,13 @@ def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
     return Origin(identity, str(tokenizer), fine_tuned=True, random=True, max_positions=positions)
 
 
-def _max_positions(folder: Path) -> int | None:
-    value: int | None = json.loads((folder / "config.json").read_text()).get("max_position_embeddings")
-    return value
+def _shaped(origin: Origin, config: dict[str, Any]) -> Origin:
+    return replace(
+        origin,
+        max_positions=config.get("max_position_embeddings"),
+        layers=config.get("n_layers", config.get("num_hidden_layers")),
+        heads=config.get("n_heads", config.get("num_attention_heads")),
+    )
 
 
 def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -135,7 +159,7 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
     identity: dict[str, Any] = {"origin": "folder", "files": {n: digests.digest(path / n) for n in names}}
     if not fine_tuned:
         identity["convert_to"] = model["convert_to"]
-    return Origin(identity, str(path), fine_tuned, max_positions=config.get("max_position_embeddings"))
+    return _shaped(Origin(identity, str(path), fine_tuned), config)
 
 
 def outside_weights(model_file: Path) -> list[Path]:

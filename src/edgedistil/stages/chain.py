@@ -13,6 +13,7 @@ from ..tasks.source import Source
 from ..tasks.source import locate as locate_data
 from .measuring import OWN_BASELINES, record_step
 from .step import Step
+from .taught import locate_teacher, taught_step, teacher_name
 
 # What a task's texts and scores depend on; where the files lie is in the data's identity.
 _TASK_KEYS = ("name", "kind", "text_columns", "label_column", "labels", "metrics", "max_length")
@@ -43,6 +44,7 @@ class Planner:
         self.cfg, self.store, self.stage = cfg, store, stage
         self.compression = canonical_compression(cfg["compression"]) if "compression" in cfg else None
         self.origin = origins.locate(cfg["model"], store.digests)
+        self.teacher = locate_teacher(cfg, self.origin, store.digests)
         self.data = locate_data(cfg["task"], store.digests, needs_train=self._needs_train())
         self.common = {
             "threads": cfg["store"]["threads"],
@@ -80,6 +82,8 @@ class Planner:
 
     def _fit_lengths(self) -> None:
         """Texts are cut where the model's positions end; exact lengths beyond them can't be measured."""
+        if self.teacher is not None and self.teacher.max_positions is not None:
+            self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], self.teacher.max_positions)
         limit = self.origin.max_positions
         if limit is None:
             return
@@ -102,6 +106,12 @@ class Planner:
         return bool(calibrated or self.compression["pruning"]["method"] == "structured")
 
     def _model_name(self) -> str:
+        name = self._origin_name()
+        if self.cfg["model"]["layers"]:
+            name += f" layers {','.join(map(str, self.cfg['model']['layers']))}"
+        return name if self.teacher is None else f"{name} taught by {teacher_name(self.cfg, self.choices)}"
+
+    def _origin_name(self) -> str:
         if self.origin.random:
             name = self.choices.get("model") or self.origin.identity["architecture"]["model_type"]
             return f"{name} (random)"
@@ -139,34 +149,49 @@ class Planner:
     def _trained(self, names: dict[str, str]) -> Step:
         label = f"{names['model']} on {names['task']}"
         if self.origin.fine_tuned and self.stage != "train":
-            data = self.data_of("validation")
-            return Step(
-                "twin" if self.origin.random else "adopt",
-                label,
-                {
-                    "model": self.origin.identity,
-                    "task": self.task("limit_validation"),
-                    "data": data.identity,
-                    "seed": self.cfg["seed"],
-                },
-                runtime={**self.common, "location": self.origin.location, "files": data.files},
-            )
-        data = self.data_of("train", "validation")
-        trainer = resolve_trainer(self.cfg["trainer"])
+            if self.cfg["model"]["layers"]:
+                raise UserError(
+                    f"model.layers={self.cfg['model']['layers']} makes a model that has to be trained, but "
+                    f"{self.origin.location} is taken as it is: python train.py first, or model.fine_tuned=false"
+                )
+            return self.adopted(self.origin, label)
+        if self.teacher is not None:
+            return taught_step(self, label)
+        return self.trained(self.origin, label, self.cfg["objective"], {})
+
+    def adopted(self, origin: origins.Origin, label: str) -> Step:
+        """The step that takes a fine-tuned model as it is."""
+        data = self.data_of("validation")
+        return Step(
+            "twin" if origin.random else "adopt",
+            label,
+            {
+                "model": origin.identity,
+                "task": self.task("limit_validation"),
+                "data": data.identity,
+                "seed": self.cfg["seed"],
+            },
+            runtime={**self.common, "location": origin.location, "files": data.files},
+        )
+
+    def trained(self, origin: origins.Origin, label: str, objective: dict[str, Any], inputs: dict[str, Step]) -> Step:
+        """The step that trains a model on the task; ``inputs`` are what a teacher gives."""
+        data, trainer = self.data_of("train", "validation"), self.resolved_trainer()
         options = {
-            "model": self.origin.identity,
+            "model": origin.identity,
             "task": self.task("held_out", "phrases", "limit_train", "limit_validation"),
             "data": data.identity,
             "trainer": {k: v for k, v in trainer.items() if k not in _SHOWN_ONLY},
-            **{k: self.cfg[k] for k in ("objective", "optimizer", "scheduler", "callbacks", "loader", "seed")},
+            "objective": objective,
+            **{k: self.cfg[k] for k in ("optimizer", "scheduler", "callbacks", "loader", "seed")},
         }
         shown = {k: v for k, v in trainer.items() if k in _SHOWN_ONLY and k != "enable_progress_bar"}
-        return Step(
-            "train",
-            label,
-            options,
-            runtime={**self.common, "location": self.origin.location, "files": data.files, "trainer": shown},
-        )
+        runtime = {**self.common, "location": origin.location, "files": data.files, "trainer": shown}
+        return Step("train", label, options, inputs, runtime)
+
+    def resolved_trainer(self) -> dict[str, Any]:
+        """The Trainer's arguments with what ``auto`` means here."""
+        return resolve_trainer(self.cfg["trainer"])
 
     def _adopted_onnx(self) -> Step:
         return Step(

@@ -12,6 +12,7 @@ STEPS: dict[str, tuple[str, int]] = {
     "adopt": ("edgedistil.stages.adopt:adopt", 1),
     "twin": ("edgedistil.stages.twin:twin", 1),
     "train": ("edgedistil.stages.train:train", 2),
+    "teacher_logits": ("edgedistil.stages.teaching:teacher_logits", 1),
     "prune": ("edgedistil.stages.compress:prune", 1),
     "recover": ("edgedistil.stages.compress:recover", 2),
     "export": ("edgedistil.stages.export:export", 2),

@@ -14,30 +14,39 @@ log = logging.getLogger("edgedistil")
 
 
 def train(request: dict[str, Any]) -> dict[str, Any]:
-    """Fine-tune: load, fit with the best checkpoint chosen on a part held out of train, report validation once."""
+    """Fine-tune, with a teacher or without: load, fit with the best checkpoint chosen on a part held out of train,
+    report validation once."""
     options, runtime = request["options"], request["runtime"]
-    _check(options, runtime)
+    _check(options, runtime, request["inputs"])
     quiet()
     import lightning
 
     from ..models.folder import count_parameters, save_model
     from ..models.loading import load_for_training, save_tokenizer
-    from ..models.reference import write_reference
+    from ..models.reference import predict, write_reference
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import encode_with_types, load_tokenizer
-    from ..tasks.examples import hold_out, load
+    from ..tasks.examples import held_out_indices, load
+    from . import teaching
 
     lightning.seed_everything(options["seed"], verbose=False)
     output, task, source = Path(request["output"]), options["task"], Source(options["data"], runtime["files"])
-    everything = load(task, source, "train", None, options["seed"])
-    rest, held_out = hold_out(everything, task["held_out"], options["seed"], task.get("phrases", False))
+    everything = load(task, source, "train", teaching.class_names(request), options["seed"])
+    kept, held = held_out_indices(everything, task["held_out"], options["seed"], task.get("phrases", False))
+    rest, held_out = everything.take(kept), everything.take(held)
     validation = load(task, source, "validation", everything.label_names, options["seed"])
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
     network = load_for_training(runtime["location"], options["model"], everything.label_names).train()
     save_tokenizer(runtime["location"], options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
     data = TextDataModule(
-        tokenizer, rest, held_out, network.config.pad_token_id or 0, seed=options["seed"], **options["loader"]
+        tokenizer,
+        rest,
+        held_out,
+        network.config.pad_token_id or 0,
+        seed=options["seed"],
+        teacher_logits=teaching.cached_logits(request, kept),
+        **options["loader"],
     )
     module = build(
         options["objective"],
@@ -45,13 +54,16 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
         optimizer=build(options["optimizer"]),
         scheduler=build(options["scheduler"]),
         metrics=task["metrics"],
+        **teaching.arguments(request, output),
     )
     trainer = fit(module, data, options, request)
 
     network = module.network.float().eval()
     ids, types = encode_with_types(tokenizer, validation.texts)
-    quality = validation_report(network, ids, types, validation.labels, task["metrics"])
-    log.info("validation: %s", quality)
+    answers = predict(network, ids, types).argmax(-1)
+    quality = report(answers, validation.labels, task["metrics"])
+    taught = teaching.retention(request, answers, ids, types, validation.labels)
+    log.info("validation: %s", quality | taught)
     save_model(
         network,
         output,
@@ -72,6 +84,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
         if "held_out/score" in trainer.callback_metrics
         else None,
         "label_names": everything.label_names,
+        **taught,
     }
 
 
@@ -79,6 +92,8 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     """Run the Trainer, resuming from the work folder's last checkpoint; the module ends with its best weights."""
     import torch
     from lightning.pytorch import Trainer
+
+    from ..learning.random_state import RandomState
 
     work, runtime = Path(request["work"]), request["runtime"]
     checkpoints = work / "checkpoints"
@@ -91,7 +106,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
         **options["trainer"],
         **runtime.get("trainer", {}),
         default_root_dir=work,
-        callbacks=callbacks,
+        callbacks=[*callbacks, RandomState()],
         logger=loggers(request),
         enable_progress_bar=runtime["progress"],
     )
@@ -142,21 +157,27 @@ def validation_report(
     network: Any, ids: list[list[int]], types: list[list[int]], labels: list[int], metrics: list[str]
 ) -> dict[str, Any]:
     """Scores of the PyTorch model on the whole validation split, with n and the accuracy's 95 % Wilson interval."""
+    from ..models.reference import predict
+
+    return report(predict(network, ids, types).argmax(-1), labels, metrics)
+
+
+def report(answers: Any, labels: list[int], metrics: list[str]) -> dict[str, Any]:
+    """Scores of answered classes ``[texts]``, with n and the accuracy's 95 % Wilson interval."""
     import numpy as np
 
     from ..measurement.statistics import wilson
-    from ..models.reference import predict
     from ..tasks.metrics import score
 
-    answers = predict(network, ids, types).argmax(-1)
     expected = np.array(labels)
     low, high = wilson(int((answers == expected).sum()), len(labels))
     scores = {name: round(score(name, answers, expected), 6) for name in metrics}
     return {**scores, "n": len(labels), "accuracy_ci95_low": round(low, 6), "accuracy_ci95_high": round(high, 6)}
 
 
-def _check(options: dict[str, Any], runtime: dict[str, Any]) -> None:
-    check_nodes(options["objective"], "objective", ("network", "optimizer", "scheduler", "metrics"))
+def _check(options: dict[str, Any], runtime: dict[str, Any], inputs: dict[str, Any]) -> None:
+    handed_in = ("network", "optimizer", "scheduler", "metrics", *(["teacher"] if inputs else []))
+    check_nodes(options["objective"], "objective", handed_in)
     check_nodes(options["optimizer"], "optimizer", ("params",))
     _try_optimizer(options["optimizer"])
     check_nodes(options["scheduler"], "scheduler", ("optimizer", "total_steps"))
@@ -177,14 +198,18 @@ def _try_optimizer(node: dict[str, Any]) -> None:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint can be read; a kill while it was written leaves half of one."""
+    """Whether a checkpoint can be read and gone on from; a kill while it was written leaves half of one."""
     import torch
+
+    from ..learning.random_state import KEY
 
     if not checkpoint.is_file():
         return False
     try:
-        torch.load(checkpoint, weights_only=True, mmap=True)
+        found = torch.load(checkpoint, weights_only=True, mmap=True)
     except Exception as error:
         log.warning("%s can't be read (%s): starting over", checkpoint.name, type(error).__name__)
         return False
-    return True
+    if KEY not in found:
+        log.warning("%s is of an older version and holds no random state: starting over", checkpoint.name)
+    return KEY in found

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from torch import Tensor, tensor
+from torch import Tensor, stack, tensor
 from torch.utils.data import Sampler
 
 from .encode import encode_with_types
@@ -62,15 +62,17 @@ def pad(rows: list[list[int]], value: int) -> Tensor:
     return tensor([row + [value] * (longest - len(row)) for row in rows])
 
 
-def collate(rows: list[tuple[list[int], list[int], int]], pad_id: int) -> dict[str, Tensor]:
-    """(ids, token types, label) rows to ``input_ids``, ``attention_mask``, ``token_type_ids``, ``labels``."""
-    ids, types, labels = zip(*rows, strict=True)
-    return {
+def collate(rows: list[tuple[Any, ...]], pad_id: int) -> dict[str, Tensor]:
+    """(ids, token types, label) rows to ``input_ids``, ``attention_mask``, ``token_type_ids``, ``labels``; a fourth
+    entry, a teacher's logits ``[classes]``, becomes ``teacher_logits`` ``[batch, classes]``."""
+    ids, types, labels, *more = zip(*rows, strict=True)
+    batch = {
         "input_ids": pad(list(ids), pad_id),
         "attention_mask": pad([[1] * len(i) for i in ids], 0),
         "token_type_ids": pad(list(types), 0),
         "labels": tensor(labels),
     }
+    return {**batch, "teacher_logits": stack(more[0])} if more else batch
 
 
 def rows(tokenizer: Any, examples: Examples) -> list[tuple[list[int], list[int], int]]:

@@ -66,7 +66,15 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
 
 
 def hold_out(examples: Examples, fraction: float, seed: int, phrases: bool = False) -> tuple[Examples, Examples]:
-    """Split off a part of train for model choice: (rest, held out), the same for the same seed.
+    """Split off a part of train for model choice: (rest, held out), the same for the same seed."""
+    rest, held_out = held_out_indices(examples, fraction, seed, phrases)
+    return examples.take(rest), examples.take(held_out)
+
+
+def held_out_indices(
+    examples: Examples, fraction: float, seed: int, phrases: bool = False
+) -> tuple[list[int], list[int]]:
+    """Which texts :func:`hold_out` leaves and takes, ascending.
 
     Args:
         fraction: of the texts that may be held out.
@@ -81,7 +89,7 @@ def hold_out(examples: Examples, fraction: float, seed: int, phrases: bool = Fal
     if phrases:
         seen = {phrase for i in held_out for phrase in _phrases(examples.texts[i])}
         gone |= {i for i, text in enumerate(examples.texts) if tuple(text[0].split()) in seen}
-    return examples.take([i for i in range(len(examples)) if i not in gone]), examples.take(held_out)
+    return [i for i in range(len(examples)) if i not in gone], held_out
 
 
 def _phrases(text: tuple[str, ...]) -> set[tuple[str, ...]]:
