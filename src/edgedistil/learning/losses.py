@@ -1,4 +1,4 @@
-"""Losses of distillation."""
+"""Losses of distillation. All are means over rows, so that what else is in the batch does not matter to a row."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Te
     """KL(teacher ‖ student) of softened class distributions, times T², mean over the batch.
 
     Args:
-        student, teacher: logits ``[batch, classes]``.
+        student, teacher: logits ``[rows, classes]``: a row is a text of a classifier, a token of a language model.
         temperature: T; the factor T² keeps the gradient's size (Hinton et al. 2015, arXiv 1503.02531, section 2).
     """
     log_student = functional.log_softmax(student / temperature, dim=-1)
@@ -28,3 +28,31 @@ def hidden_state_loss(student: Tensor, teacher: Tensor, attention_mask: Tensor) 
     error = ((student - teacher) ** 2 * mask).sum(dim=(1, 2, 3))
     size = (teacher**2 * mask).sum(dim=(1, 2, 3))
     return torch.mean(error / size.clamp_min(1e-12))
+
+
+def masked_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Cross-entropy in nats of the true tokens at masked places (L_mlm; Devlin et al. 2019, arXiv 1810.04805).
+
+    Args:
+        logits: ``[targets, vocabulary]``, at masked places only.
+        tokens: int64 ``[targets]``; 0 rows give 0, so that a batch without targets does not make a NaN.
+    """
+    return functional.cross_entropy(logits, tokens, reduction="sum") / max(1, len(tokens))
+
+
+def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of 1 − cos(student, teacher) over tokens (L_cos of DistilBERT, arXiv 1910.01108, section 3).
+
+    Args:
+        student, teacher: hidden states ``[tokens, width]`` of real tokens.
+    """
+    return (1 - functional.cosine_similarity(student, teacher, dim=-1)).mean()
+
+
+def logit_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared distance of logits, summed over the vocabulary and averaged over tokens (the original's alpha_mse).
+
+    Args:
+        student, teacher: logits ``[tokens, vocabulary]``.
+    """
+    return ((student - teacher) ** 2).sum(-1).mean()

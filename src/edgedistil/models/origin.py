@@ -20,7 +20,7 @@ class Origin:
 
     ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
     as it is, with its tokenizer in ``tokenizer``. ``random``: a twin of the architecture with random weights, whose
-    speed and size are real and whose answers mean nothing.
+    speed and size are real and whose answers mean nothing. ``masked_lm``: the folder holds a masked language model.
     """
 
     identity: dict[str, Any]
@@ -30,6 +30,9 @@ class Origin:
     random: bool = False
     tokenizer: str | None = None
     max_positions: int | None = None
+    # None where nothing local says it (the hub)
+    layers: int | None = None
+    masked_lm: bool | None = None
 
 
 def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -67,7 +70,15 @@ def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
     if digests.digest(weights) != embedded.WEIGHTS_SHA256:
         raise UserError(f"{weights} is damaged; delete {folder} and run: make embedded-model")
     identity = {"origin": "package", "sha256": embedded.WEIGHTS_SHA256, "convert_to": model["convert_to"]}
-    return Origin(identity, str(folder), fine_tuned=False, max_positions=_max_positions(folder))
+    config = json.loads((folder / "config.json").read_text())
+    return Origin(
+        identity,
+        str(folder),
+        fine_tuned=False,
+        max_positions=config.get("max_position_embeddings"),
+        layers=_layers(config),
+        masked_lm=False,
+    )
 
 
 def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -102,8 +113,8 @@ def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
     return Origin(identity, str(tokenizer), fine_tuned=True, random=True, max_positions=positions)
 
 
-def _max_positions(folder: Path) -> int | None:
-    value: int | None = json.loads((folder / "config.json").read_text()).get("max_position_embeddings")
+def _layers(config: dict[str, Any]) -> int | None:
+    value: int | None = config.get("n_layers", config.get("num_hidden_layers"))
     return value
 
 
@@ -135,7 +146,14 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
     identity: dict[str, Any] = {"origin": "folder", "files": {n: digests.digest(path / n) for n in names}}
     if not fine_tuned:
         identity["convert_to"] = model["convert_to"]
-    return Origin(identity, str(path), fine_tuned, max_positions=config.get("max_position_embeddings"))
+    return Origin(
+        identity,
+        str(path),
+        fine_tuned,
+        max_positions=config.get("max_position_embeddings"),
+        layers=_layers(config),
+        masked_lm=any(a.endswith(("ForMaskedLM", "ForPreTraining")) for a in config.get("architectures") or []),
+    )
 
 
 def outside_weights(model_file: Path) -> list[Path]:

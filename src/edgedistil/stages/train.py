@@ -16,7 +16,7 @@ log = logging.getLogger("edgedistil")
 def train(request: dict[str, Any]) -> dict[str, Any]:
     """Fine-tune: load, fit with the best checkpoint chosen on a part held out of train, report validation once."""
     options, runtime = request["options"], request["runtime"]
-    _check(options, runtime)
+    check_options(options, runtime, ("network", "optimizer", "scheduler", "metrics"))
     quiet()
     import lightning
 
@@ -33,8 +33,9 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     rest, held_out = hold_out(everything, task["held_out"], options["seed"], task.get("phrases", False))
     validation = load(task, source, "validation", everything.label_names, options["seed"])
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
-    network = load_for_training(runtime["location"], options["model"], everything.label_names).train()
-    save_tokenizer(runtime["location"], options["model"], output)
+    location = request["inputs"].get("base") or runtime["location"]
+    network = load_for_training(location, options["model"], everything.label_names).train()
+    save_tokenizer(location, options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
     data = TextDataModule(
         tokenizer, rest, held_out, network.config.pad_token_id or 0, seed=options["seed"], **options["loader"]
@@ -155,8 +156,13 @@ def validation_report(
     return {**scores, "n": len(labels), "accuracy_ci95_low": round(low, 6), "accuracy_ci95_high": round(high, 6)}
 
 
-def _check(options: dict[str, Any], runtime: dict[str, Any]) -> None:
-    check_nodes(options["objective"], "objective", ("network", "optimizer", "scheduler", "metrics"))
+def check_options(options: dict[str, Any], runtime: dict[str, Any], handed_in: tuple[str, ...]) -> None:
+    """Bind every ``_target_`` node of a step that trains to its signature; ``handed_in`` is what the objective gets.
+
+    Raises:
+        UserError: a wrong key, or a value that the optimiser refuses.
+    """
+    check_nodes(options["objective"], "objective", handed_in)
     check_nodes(options["optimizer"], "optimizer", ("params",))
     _try_optimizer(options["optimizer"])
     check_nodes(options["scheduler"], "scheduler", ("optimizer", "total_steps"))

@@ -1,0 +1,125 @@
+"""Masked language modelling as a LightningModule: what a teacher's head is trained with, and what distillation
+builds on."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from ..models.masked_lm import encode_tokens, token_logits
+from .fine_tuning import Batch, decay_groups
+from .losses import masked_token_loss
+from .masking import NO_TARGET, DynamicMasking, Vocabulary, generator
+
+# Validation masks are the same in every run, whatever its seed, so that rows of a table can be compared.
+HELD_OUT_SEED = 0
+
+
+class MaskedLanguageModelling(lightning.LightningModule):
+    """Cross-entropy on masked tokens; the vocabulary's logits are computed at masked places only.
+
+    Args:
+        network: a transformers model for masked language modelling.
+        optimizer: ``parameters -> Optimizer``.
+        scheduler: ``(optimizer, total_steps) -> LRScheduler``, stepped each optimiser step.
+        masking: ``vocabulary -> DynamicMasking``.
+        vocabulary: token counts of the training corpus and special ids.
+        seed: of the training masks, with epoch and micro-batch.
+    """
+
+    # Names of the losses that validation reports; the first is the MLM loss.
+    measured: tuple[str, ...] = ("mlm_loss",)
+
+    def __init__(
+        self,
+        network: Any,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+        scheduler: Callable[..., Any],
+        masking: Callable[[Vocabulary], DynamicMasking],
+        vocabulary: Vocabulary,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._masking, self._seed = masking(vocabulary), seed
+        self._means = torch.nn.ModuleDict({name: MeanMetric() for name in self.measured})
+        self.register_buffer("tokens_seen", torch.zeros((), dtype=torch.int64))
+        self._clock: float | None = None
+        self._tokens = 0
+
+    def losses(self, ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, int]]:
+        """(mean, number of rows it is the mean of) of each measured loss; all arguments ``[batch, tokens]``."""
+        target = labels != NO_TARGET
+        hidden = encode_tokens(self.network, ids, attention_mask)[target]
+        logits = token_logits(self.network, hidden).float()
+        return {"mlm_loss": (masked_token_loss(logits, labels[target]), int(target.sum()))}
+
+    def combine(self, losses: dict[str, tuple[Tensor, int]]) -> Tensor:
+        """What is minimised."""
+        return losses["mlm_loss"][0]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # One number for each micro-batch over all ranks, so that more processes see the masks that one would.
+        micro_batch = batch_idx * self.trainer.world_size + self.trainer.global_rank
+        losses = self._masked(batch, generator(self._seed, self.current_epoch, micro_batch))
+        loss = self.combine(losses)
+        if not torch.isfinite(loss):
+            rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.global_step}, learning rate {max(rates):.3g}: try a lower "
+                "optimizer.lr or trainer.gradient_clip_val; checkpoints/last.ckpt in this step's work folder is the "
+                "last good one"
+            )
+        for name, (value, _) in losses.items():
+            self.log(f"train/{name}", value)
+        self.log("train/loss", loss, prog_bar=True)
+        self._note_speed(int(batch["attention_mask"].sum()))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        losses = self._masked(batch, generator(HELD_OUT_SEED, "held_out", batch_idx))
+        for name, (value, rows) in losses.items():
+            if rows:
+                self._means[name].update(value, rows)
+
+    def on_validation_epoch_end(self) -> None:
+        values = {name: mean.compute() for name, mean in self._means.items()}  # type: ignore[operator]
+        for mean in self._means.values():
+            mean.reset()  # type: ignore[operator]
+        for name, value in values.items():
+            self.log(f"held_out/{name}", value)
+        self.log("held_out/perplexity", perplexity(float(values["mlm_loss"])))
+        # Higher is better for callbacks that choose by score.
+        self.log("held_out/score", -values["mlm_loss"], prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._optimizer(decay_groups(self))
+        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _masked(self, batch: Batch, chance: torch.Generator) -> dict[str, tuple[Tensor, int]]:
+        ids, labels = self._masking(batch["input_ids"].cpu(), batch["attention_mask"].cpu(), chance)
+        return self.losses(ids.to(self.device), batch["attention_mask"], labels.to(self.device))
+
+    def _note_speed(self, tokens: int) -> None:
+        """Log real tokens per second on this rank since the last time that something was logged."""
+        self.tokens_seen += tokens
+        self._tokens += tokens
+        now = time.monotonic()
+        if self._clock is None:
+            # The first batch pays for warming up: counted from its end.
+            self._clock, self._tokens = now, 0
+        elif now - self._clock > 5:
+            self.log("train/tokens_per_s", self._tokens / (now - self._clock), prog_bar=True)
+            self._clock, self._tokens = now, 0
+
+
+def perplexity(loss: float) -> float:
+    """exp of a mean cross-entropy in nats; infinite beyond what a float holds."""
+    return math.exp(loss) if loss < 700 else math.inf

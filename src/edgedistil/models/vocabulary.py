@@ -1,0 +1,31 @@
+"""Whether two tokenizers name the same tokens by the same ids; read from their files alone."""
+
+import json
+from pathlib import Path
+
+from ..errors import UserError
+
+
+def check_same_vocabulary(teacher: Path, student: Path) -> None:
+    """Compare the vocabularies in two folders' ``tokenizer.json``.
+
+    Raises:
+        UserError: they differ; names the first token that does.
+    """
+    theirs, ours = _tokens(teacher), _tokens(student)
+    if theirs == ours:
+        return
+    token = min(t for t in theirs.keys() | ours.keys() if theirs.get(t) != ours.get(t))
+    raise UserError(
+        f"teacher and student have different vocabularies ({len(theirs)} and {len(ours)} tokens; {token!r} is "
+        f"{theirs.get(token, 'missing')} and {ours.get(token, 'missing')}): soft targets need one vocabulary; "
+        "student.init=teacher takes the teacher's"
+    )
+
+
+def _tokens(folder: Path) -> dict[str, int]:
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = content["model"]["vocab"]
+    # Unigram models list (token, score) pairs in the order of their ids.
+    known = vocabulary if isinstance(vocabulary, dict) else {pair[0]: i for i, pair in enumerate(vocabulary)}
+    return {**known, **{token["content"]: token["id"] for token in content.get("added_tokens", [])}}
