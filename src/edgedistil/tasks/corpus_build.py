@@ -118,7 +118,11 @@ def _start(tokenizer_file: Path, rules: Rules, watch: bool) -> None:
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    _loaded[:] = [tokenizer, special_tokens(tokenizer), rules]
+    special = special_tokens(tokenizer)
+    if rules.unknown_marker and special.unknown is not None:
+        # So that [UNK] in a text is one token whether or not the file lists it among its added tokens; its id stays.
+        tokenizer.add_special_tokens([tokenizer.id_to_token(special.unknown)])
+    _loaded[:] = [tokenizer, special, rules]
 
 
 def _die_with_parent() -> None:
