@@ -7,7 +7,6 @@ smoothing exponent is that of XLM (Lample and Conneau 2019, arXiv 1901.07291).
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,13 +15,14 @@ from torch import Tensor
 NO_TARGET = -100
 
 
-@dataclass(frozen=True)
 class Vocabulary:
-    """What masking must know: ``counts`` of each token in the corpus (``[vocabulary]``), and the special ids."""
+    """What masking must know: ``counts`` of each token in the corpus (int64 ``[vocabulary]``), and the special ids.
 
-    counts: Tensor
-    mask: int
-    special: Sequence[int]
+    No dataclass: Hydra's ``instantiate``, which hands it to the objective, would turn one into a config.
+    """
+
+    def __init__(self, counts: Tensor, mask: int, special: Sequence[int]) -> None:
+        self.counts, self.mask, self.special = counts, mask, list(special)
 
 
 class DynamicMasking:
@@ -55,7 +55,7 @@ class DynamicMasking:
             raise ValueError(f"masking.probability={probability:g} must be above 0 and at most 1")
         self._probability, self._mask = probability, vocabulary.mask
         self._weights = vocabulary.counts.double().clamp_min(1) ** -smoothing
-        self._weights[list(vocabulary.special)] = 0
+        self._weights[vocabulary.special] = 0
         self._shares = torch.tensor([masked, kept, swapped], dtype=torch.float64)
 
     def __call__(self, ids: Tensor, attention_mask: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor]:

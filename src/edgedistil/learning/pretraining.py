@@ -9,7 +9,6 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from ..models.masked_lm import encode_tokens, token_logits
 from .fine_tuning import Batch, decay_groups
@@ -34,6 +33,8 @@ class MaskedLanguageModelling(lightning.LightningModule):
 
     # Names of the losses that validation reports; the first is the MLM loss.
     measured: tuple[str, ...] = ("mlm_loss",)
+    # Real tokens of all training batches on this rank; a buffer, so that a resumed run counts on.
+    tokens_seen: Tensor
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class MaskedLanguageModelling(lightning.LightningModule):
         self.network = network
         self._optimizer, self._scheduler = optimizer, scheduler
         self._masking, self._seed = masking(vocabulary), seed
-        self._means = torch.nn.ModuleDict({name: MeanMetric() for name in self.measured})
+        self._sums = {name: [0.0, 0.0] for name in self.measured}
         self.register_buffer("tokens_seen", torch.zeros((), dtype=torch.int64))
         self._clock: float | None = None
         self._tokens = 0
@@ -85,16 +86,18 @@ class MaskedLanguageModelling(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         losses = self._masked(batch, generator(HELD_OUT_SEED, "held_out", batch_idx))
         for name, (value, rows) in losses.items():
-            if rows:
-                self._means[name].update(value, rows)
+            self._sums[name][0] += float(value) * rows
+            self._sums[name][1] += rows
 
     def on_validation_epoch_end(self) -> None:
-        values = {name: mean.compute() for name, mean in self._means.items()}  # type: ignore[operator]
-        for mean in self._means.values():
-            mean.reset()  # type: ignore[operator]
+        # Sums over all rows and ranks: a mean of batches' means would weigh short batches more.
+        sums = torch.tensor(list(self._sums.values()), dtype=torch.float64, device=self.device)
+        sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        self._sums = {name: [0.0, 0.0] for name in self.measured}
+        values = {name: float(total / rows) for name, (total, rows) in zip(self.measured, sums, strict=True)}
         for name, value in values.items():
             self.log(f"held_out/{name}", value)
-        self.log("held_out/perplexity", perplexity(float(values["mlm_loss"])))
+        self.log("held_out/perplexity", perplexity(values["mlm_loss"]))
         # Higher is better for callbacks that choose by score.
         self.log("held_out/score", -values["mlm_loss"], prog_bar=True)
 

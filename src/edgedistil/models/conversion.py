@@ -58,7 +58,8 @@ def masked_lm_from_bert(bert: BertForMaskedLM) -> DistilBertForMaskedLM:
     encoder = {k.removeprefix("bert."): v for k, v in state.items() if k.startswith("bert.")}
     head = {new: state[f"cls.predictions.{old}"] for new, old in _HEAD_NAMES.items()}
     _fill(student, {**{f"distilbert.{k}": v for k, v in _renamed(encoder).items()}, **head})
-    return student.to(bert.dtype).eval()
+    student.eval()
+    return student
 
 
 def as_distilbert_masked_lm(model: Any) -> Any:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .conversion import distilbert_from_bert
 
 
 def load_for_training(location: str, identity: dict[str, Any], label_names: list[str]) -> Any:
@@ -17,6 +16,8 @@ def load_for_training(location: str, identity: dict[str, Any], label_names: list
         UserError: the hub can't be reached, or the folder is not what it says.
     """
     from transformers import AutoModelForSequenceClassification, BertModel
+
+    from .conversion import distilbert_from_bert
 
     id2label = dict(enumerate(label_names))
     where = hub_arguments(identity)

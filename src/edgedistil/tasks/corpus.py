@@ -38,7 +38,7 @@ class Special:
 
     start: int
     end: int
-    unknown: int | None
+    unknown: int
     mask: int
     all: tuple[int, ...]
 
@@ -93,4 +93,5 @@ def special_tokens(tokenizer: Any) -> Special:
     if mask is None:
         raise ValueError("the tokenizer has no mask token ([MASK] or <mask>)")
     known = {i for i in (*wrapped, *named.values()) if i is not None}
-    return Special(wrapped[0], wrapped[1], unknown, mask, tuple(sorted(known)))
+    # -1 is no token: nothing is unknown to such a tokenizer.
+    return Special(wrapped[0], wrapped[1], -1 if unknown is None else unknown, mask, tuple(sorted(known)))

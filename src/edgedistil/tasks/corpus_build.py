@@ -119,7 +119,7 @@ def _start(tokenizer_file: Path, rules: Rules, watch: bool) -> None:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     special = special_tokens(tokenizer)
-    if rules.unknown_marker and special.unknown is not None:
+    if rules.unknown_marker and special.unknown >= 0:
         # So that [UNK] in a text is one token whether or not the file lists it among its added tokens; its id stays.
         tokenizer.add_special_tokens([tokenizer.id_to_token(special.unknown)])
     _loaded[:] = [tokenizer, special, rules]
@@ -138,7 +138,7 @@ def _tokenise(lines: list[str], place: Path) -> dict[str, int]:
     file = place.with_suffix(".npz")
     if not file.is_file():
         tokenizer, special, rules = _loaded
-        if rules.unknown_marker:
+        if rules.unknown_marker and special.unknown >= 0:
             name = tokenizer.id_to_token(special.unknown)
             lines = [line.replace(rules.unknown_marker, name) for line in lines]
         encoded = tokenizer.encode_batch(lines, add_special_tokens=False)
