@@ -117,6 +117,16 @@ def test_interrupted_corpus_goes_on_after_its_last_chunk(
         assert (tmp_path / "out" / f"{name}.npy").read_bytes() == (tmp_path / "whole" / f"{name}.npy").read_bytes()
 
 
+def test_more_processes_make_the_same_files(made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus_build, "CHUNK_LINES", 3)
+    made(LINES * 4, "whole")
+    for file in (tmp_path / "work").iterdir():
+        file.unlink()
+    assert made(LINES * 4, processes=2)["texts"] == 12
+    for name in ("ids", "offsets", "counts"):
+        assert (tmp_path / "out" / f"{name}.npy").read_bytes() == (tmp_path / "whole" / f"{name}.npy").read_bytes()
+
+
 @pytest.mark.usefixtures("small_chunks")
 def test_a_half_written_chunk_is_none(made: Any, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()

@@ -220,3 +220,55 @@ def test_a_loss_that_is_no_number_stops_with_step_and_learning_rate(masked_lm: A
         model.vocab_projector.bias.fill_(math.nan)
     with pytest.raises(FloatingPointError, match=r"nan at step 0, learning rate 0\.05.*last\.ckpt"):
         fitted(module, [a_batch(model.config.vocab_size)], num_sanity_val_steps=0)
+
+
+class Noting(MaskedLanguageModelling):
+    """Notes the masked batches that it is given."""
+
+    def losses(self, ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> Any:
+        if self.training:
+            self.seen.append((ids.clone(), labels.clone()))
+        return super().losses(ids, attention_mask, labels)
+
+
+def test_a_resumed_run_sees_the_masked_batches_that_the_killed_one_had_not(masked_lm: Any, tmp_path: Any) -> None:
+    import numpy as np
+
+    from edgedistil.tasks.corpus_data import CorpusDataModule
+
+    class Texts:
+        def __init__(self) -> None:
+            chance = np.random.default_rng(0)
+            self._rows = [np.array([2, *chance.integers(5, 80, n), 3]) for n in chance.integers(4, 20, 40)]
+
+        def __len__(self) -> int:
+            return len(self._rows)
+
+        def __getitem__(self, index: int) -> Any:
+            return self._rows[index]
+
+        def lengths(self) -> Any:
+            return np.array([len(r) for r in self._rows], np.int32)
+
+    def learn(steps: int, resume: str | None = None) -> Noting:
+        model = masked_lm()
+        module = Noting(model.train(), **parts(model.config.vocab_size))
+        module.seen = []
+        data = CorpusDataModule(Texts(), Texts(), 0, 4, True, seed=3)
+        saving = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path, every_n_train_steps=1, save_last=True)
+        trainer = lightning.Trainer(
+            max_steps=steps, max_epochs=-1, limit_val_batches=0, logger=False, callbacks=[saving],
+            enable_progress_bar=False, accelerator="cpu", enable_model_summary=False,
+        )
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        return module
+
+    whole = learn(16)
+    first = learn(7)
+    second = learn(16, str(tmp_path / "last.ckpt"))
+    # 10 batches an epoch: the kill fell into the first epoch, and the second epoch is reached.
+    assert (len(whole.seen), len(first.seen), len(second.seen)) == (16, 7, 9)
+    for expected, found in zip(whole.seen, first.seen + second.seen, strict=True):
+        assert torch.equal(expected[0], found[0])
+        assert torch.equal(expected[1], found[1])
+    assert int(second.tokens_seen) == int(whole.tokens_seen)

@@ -22,6 +22,7 @@ def check_objective(plain: dict[str, Any]) -> None:
     Raises:
         UserError: as said.
     """
+    _check_masking((plain.get("objective") or {}).get("masking") or {})
     target = (plain.get("objective") or {}).get("_target_", "")
     kind, taught = _OBJECTIVES.get(target, (None, None))
     task, teacher = plain["task"], plain.get("teacher")
@@ -37,6 +38,16 @@ def check_objective(plain: dict[str, Any]) -> None:
         )
     if teacher and taught is False:
         raise UserError("model@teacher is given, but this objective has none: use objective=pretraining_distillation")
+
+
+def _check_masking(masking: dict[str, Any]) -> None:
+    shares = {key: masking[key] for key in ("masked", "kept", "swapped") if key in masking}
+    if len(shares) == 3 and (abs(sum(shares.values()) - 1) > 1e-9 or min(shares.values()) < 0):
+        given = ", ".join(f"objective.masking.{key}={value:g}" for key, value in shares.items())
+        raise UserError(f"{given}: these shares of the targets must be at least 0 and sum to 1")
+    probability = masking.get("probability", 0.15)
+    if not 0 < probability <= 1:
+        raise UserError(f"objective.masking.probability={probability:g} must be above 0 and at most 1")
 
 
 def check_language_model(plain: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
@@ -82,16 +84,16 @@ def special_tokens(tokenizer: Any) -> Special:
     """Read the special tokens off a ``tokenizers.Tokenizer`` of BERT's kind.
 
     Raises:
-        ValueError: it wraps a text in other than two tokens, or has no mask token.
+        UserError: it wraps a text in other than two tokens, or has no mask token.
     """
     wrapped = tokenizer.encode("").ids
     if len(wrapped) != 2:
-        raise ValueError(f"the tokenizer wraps an empty text in {len(wrapped)} tokens; [CLS] and [SEP] are needed")
+        raise UserError(f"the tokenizer wraps an empty text in {len(wrapped)} tokens; [CLS] and [SEP] are needed")
     named = {t: tokenizer.token_to_id(t) for t in ("[UNK]", "[MASK]", "[PAD]", "<unk>", "<mask>", "<pad>")}
     unknown = named["[UNK]"] if named["[UNK]"] is not None else named["<unk>"]
     mask = named["[MASK]"] if named["[MASK]"] is not None else named["<mask>"]
     if mask is None:
-        raise ValueError("the tokenizer has no mask token ([MASK] or <mask>)")
+        raise UserError("the tokenizer has no mask token ([MASK] or <mask>)")
     known = {i for i in (*wrapped, *named.values()) if i is not None}
     # -1 is no token: nothing is unknown to such a tokenizer.
     return Special(wrapped[0], wrapped[1], -1 if unknown is None else unknown, mask, tuple(sorted(known)))
