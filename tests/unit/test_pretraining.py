@@ -250,12 +250,12 @@ def test_a_resumed_run_sees_the_masked_batches_that_the_killed_one_had_not(maske
         def lengths(self) -> Any:
             return np.array([len(r) for r in self._rows], np.int32)
 
-    def learn(steps: int, resume: str | None = None) -> Noting:
+    def learn(steps: int, name: str, resume: str | None = None) -> Noting:
         model = masked_lm()
         module = Noting(model.train(), **parts(model.config.vocab_size))
         module.seen = []
         data = CorpusDataModule(Texts(), Texts(), 0, 4, True, seed=3)
-        saving = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path, every_n_train_steps=1, save_last=True)
+        saving = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path / name, every_n_train_steps=1, save_last=True)
         trainer = lightning.Trainer(
             max_steps=steps, max_epochs=-1, limit_val_batches=0, logger=False, callbacks=[saving],
             enable_progress_bar=False, accelerator="cpu", enable_model_summary=False,
@@ -263,9 +263,8 @@ def test_a_resumed_run_sees_the_masked_batches_that_the_killed_one_had_not(maske
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         return module
 
-    whole = learn(16)
-    first = learn(7)
-    second = learn(16, str(tmp_path / "last.ckpt"))
+    whole, first = learn(16, "whole"), learn(7, "first")
+    second = learn(16, "second", str(tmp_path / "first" / "last.ckpt"))
     # 10 batches an epoch: the kill fell into the first epoch, and the second epoch is reached.
     assert (len(whole.seen), len(first.seen), len(second.seen)) == (16, 7, 9)
     for expected, found in zip(whole.seen, first.seen + second.seen, strict=True):

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,12 +11,13 @@ from torch.utils.data import DataLoader
 
 from .corpus import Corpus
 from .length_bins import LengthBinBatches
+from .resumption import Resumable
 
 # Fixed, so that the masks of the validation texts, which are drawn batch by batch, do not depend on loader.batch_size.
 HELD_OUT_BATCH = 16
 
 
-class CorpusDataModule(lightning.LightningDataModule):
+class CorpusDataModule(Resumable):
     """Length-grouped batches of a training corpus, and the held-out corpus in batches that are always the same.
 
     Args:
@@ -35,11 +35,7 @@ class CorpusDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         sampler = LengthBinBatches(self._train.lengths(), self._batch_size, self._seed, self._group)
-        if self.trainer is not None:
-            # A run resumed inside an epoch goes on with the batches that the killed run had not seen.
-            progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-            sampler.set_epoch(self.trainer.current_epoch)
-            sampler.skip = progress.completed % len(sampler)
+        self.place(sampler)
         return DataLoader(self._train, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> Any:
