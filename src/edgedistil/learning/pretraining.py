@@ -51,8 +51,10 @@ class MaskedLanguageModelling(lightning.LightningModule):
         self._masking, self._seed = masking(vocabulary), seed
         self._sums = {name: [0.0, 0.0] for name in self.measured}
         self.register_buffer("tokens_seen", torch.zeros((), dtype=torch.int64))
+        # When the last training batch was through, and (tokens, seconds): of the whole run here, since the last log.
         self._clock: float | None = None
-        self._tokens = 0
+        self._spent: list[float] = [0, 0.0]
+        self._window: list[float] = [0, 0.0]
 
     def losses(self, ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, int]]:
         """(mean, number of rows it is the mean of) of each measured loss; all arguments ``[batch, tokens]``."""
@@ -110,17 +112,25 @@ class MaskedLanguageModelling(lightning.LightningModule):
         ids, labels = self._masking(batch["input_ids"].cpu(), batch["attention_mask"].cpu(), chance)
         return self.losses(ids.to(self.device), batch["attention_mask"], labels.to(self.device))
 
+    def tokens_per_s(self) -> float | None:
+        """Real tokens per second of training in this process; the first batch, which warms up, and validation apart."""
+        return self._spent[0] / self._spent[1] if self._spent[1] else None
+
+    def on_validation_end(self) -> None:
+        # The time since the last training batch is not training's.
+        self._clock = None
+
     def _note_speed(self, tokens: int) -> None:
-        """Log real tokens per second on this rank since the last time that something was logged."""
         self.tokens_seen += tokens
-        self._tokens += tokens
         now = time.monotonic()
-        if self._clock is None:
-            # The first batch pays for warming up: counted from its end.
-            self._clock, self._tokens = now, 0
-        elif now - self._clock > 5:
-            self.log("train/tokens_per_s", self._tokens / (now - self._clock), prog_bar=True)
-            self._clock, self._tokens = now, 0
+        if self._clock is not None:
+            for sums in (self._spent, self._window):
+                sums[0] += tokens
+                sums[1] += now - self._clock
+        self._clock = now
+        if self._window[1] > 5:
+            self.log("train/tokens_per_s", self._window[0] / self._window[1], prog_bar=True)
+            self._window = [0, 0.0]
 
 
 def perplexity(loss: float) -> float:

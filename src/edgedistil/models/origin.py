@@ -1,7 +1,7 @@
 """Where a model comes from and what identifies it; reads no weights into memory and imports no torch."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ class Origin:
 
     ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
     as it is, with its tokenizer in ``tokenizer``. ``random``: a twin of the architecture with random weights, whose
-    speed and size are real and whose answers mean nothing. ``masked_lm``: the folder holds a masked language model.
+    speed and size are real and whose answers mean nothing. ``layers`` (how many) and
+    ``masked_lm`` (there is a masked-language-modelling head) are None where nothing local says it.
     """
 
     identity: dict[str, Any]
@@ -30,9 +31,8 @@ class Origin:
     random: bool = False
     tokenizer: str | None = None
     max_positions: int | None = None
-    # None where nothing local says it (the hub)
-    layers: int | None = None
-    masked_lm: bool | None = None
+    layers: int | None = field(default=None, compare=False)
+    masked_lm: bool | None = field(default=None, compare=False)
 
 
 def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
