@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-LEARN = ["optimizer=distilbert", "scheduler=distilbert", "callbacks=last", "loader.batch_size=16",
+LEARN = ["optimizer=distilbert", "optimizer.lr=1e-2", "scheduler=distilbert", "callbacks=last", "loader.batch_size=16",
          "trainer=distilbert", "trainer.max_epochs=-1", "trainer.max_steps=30", "trainer.accumulate_grad_batches=1"]
 SHORT = ["task.max_length=16", "task.drop_up_to=4"]
 
