@@ -19,8 +19,9 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgedistil.tasks.generated import generate
 
     folder = tmp_path_factory.mktemp("texts")
-    for split in ("train", "validation"):
-        made = generate(split, "reviews", 400, 100, 1, 0.0)["sentence"]
+    # Both from the generator's training split: its validation split holds words that the other lacks, on purpose.
+    for split, seed in (("train", 1), ("validation", 2)):
+        made = generate("train", "reviews", 400, 100, seed, 0.0)["sentence"]
         (folder / f"{split}.txt").write_text("\n".join(["", *made]) + "\n")
     return folder
 
