@@ -10,7 +10,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from edgedistil.learning.losses import cosine_loss, logit_loss, masked_token_loss, soft_target_loss
+from edgedistil.learning.losses import (
+    cosine_loss,
+    logit_loss,
+    masked_token_loss,
+    sliced_soft_target_loss,
+    soft_target_loss,
+)
 from edgedistil.learning.masking import NO_TARGET, DynamicMasking, Vocabulary
 from edgedistil.learning.pretraining import MaskedLanguageModelling, perplexity
 from edgedistil.learning.pretraining_distillation import PretrainingDistillation
@@ -40,11 +46,34 @@ def test_logit_loss_by_hand() -> None:
     assert float(logit_loss(student, teacher)) == pytest.approx((5 + 9) / 2)
 
 
+@pytest.mark.parametrize("rows", [1, 128, 300])
+def test_slices_change_neither_value_nor_gradient_of_the_soft_targets(rows: int) -> None:
+    chance = torch.Generator().manual_seed(rows)
+    teacher = 3 * torch.randn(rows, 11, generator=chance)
+    start = 3 * torch.randn(rows, 11, generator=chance)
+    values, gradients = [], []
+    for loss in (soft_target_loss, sliced_soft_target_loss):
+        student = start.clone().requires_grad_()
+        value = loss(student, teacher, 2.0)
+        (5 * value).backward()
+        values.append(value.item())
+        gradients.append(student.grad)
+    assert values[1] == pytest.approx(values[0], rel=1e-5)
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-7, rtol=1e-4)
+
+
+def test_sliced_soft_targets_by_hand() -> None:
+    # T = 2 turns logits (2 ln 4, 0) into (0.8, 0.2), against (0.5, 0.5): KL · 4.
+    teacher = torch.tensor([[2 * math.log(4), 0.0]])
+    expected = 4 * (0.8 * math.log(1.6) + 0.2 * math.log(0.4))
+    assert sliced_soft_target_loss(torch.zeros(1, 2), teacher, 2.0).item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_token_mean_does_not_see_how_a_batch_is_composed() -> None:
     chance = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(12, 7, generator=chance) for _ in range(2))
     tokens = torch.arange(12) % 7
-    for loss in (partial(soft_target_loss, temperature=2.0), cosine_loss, logit_loss):
+    for loss in (partial(sliced_soft_target_loss, temperature=2.0), cosine_loss, logit_loss):
         whole = float(loss(student, teacher))
         parts = [(5, float(loss(student[:5], teacher[:5]))), (7, float(loss(student[5:], teacher[5:])))]
         assert whole == pytest.approx(sum(n * value for n, value in parts) / 12, rel=1e-5)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..models.masked_lm import encode_tokens, token_logits, width
-from .losses import cosine_loss, logit_loss, masked_token_loss, soft_target_loss
+from .losses import cosine_loss, logit_loss, masked_token_loss, sliced_soft_target_loss
 from .masking import NO_TARGET, DynamicMasking, Vocabulary
 from .pretraining import MaskedLanguageModelling
 
@@ -90,7 +90,7 @@ class PretrainingDistillation(MaskedLanguageModelling):
     def _answers(self, student: Tensor, teacher: Tensor, wanted: set[str]) -> dict[str, tuple[Tensor, int]]:
         found = {}
         if "soft_target_loss" in wanted:
-            found["soft_target_loss"] = (soft_target_loss(student, teacher, self._temperature), len(student))
+            found["soft_target_loss"] = (sliced_soft_target_loss(student, teacher, self._temperature), len(student))
         if "logit_loss" in wanted:
             found["logit_loss"] = (logit_loss(student, teacher), len(student))
         return found
