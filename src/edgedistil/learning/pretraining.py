@@ -76,8 +76,8 @@ class MaskedLanguageModelling(lightning.LightningModule):
             rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.global_step}, learning rate {max(rates):.3g}: try a lower "
-                "optimizer.lr or trainer.gradient_clip_val; a checkpoint that was saved before stays in the work folder "
-                "of this step as checkpoints/last.ckpt"
+                "optimizer.lr or trainer.gradient_clip_val; a checkpoint saved before stays in the work folder of "
+                "this step as checkpoints/last.ckpt"
             )
         for name, (value, _) in losses.items():
             self.log(f"train/{name}", value)
