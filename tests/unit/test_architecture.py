@@ -86,7 +86,8 @@ def test_light_packages_never_import_the_heavy_libraries(package: str) -> None:
 
 
 def test_modules_that_plan_and_serve_load_without_torch() -> None:
-    modules = ("workers.onnx", "stages.chain", "stages.job", "stages.bench", "export.graph", "export.parity")
+    modules = ("workers.onnx", "stages.chain", "stages.job", "stages.bench", "stages.corpus", "tasks.corpus_build",
+               "tasks.texts", "export.graph", "export.parity")
     program = f"""
 import importlib, sys
 for name in {modules!r}:

@@ -46,6 +46,21 @@ class Task:
     phrases: bool = False
     limit_train: int | None = None
     limit_validation: int | None = None
+    # of texts to be learnt from as they are (kind: masked_language_modelling)
+    drop_up_to: int = 11
+    drop_unknown: float = 0.5
+    unknown_marker: str | None = None
+
+
+@dataclass
+class Student:
+    """How a student is made from ``model@teacher``: :mod:`edgedistil.models.student` explains each key."""
+
+    init: str = "teacher"
+    layers: list[int] | None = None
+    depth: int | None = None
+    vocab_transform: bool = False
+    architecture: dict[str, Any] | None = None
 
 
 @dataclass
@@ -142,6 +157,7 @@ class Store:
 SCHEMAS: dict[str, type] = {
     "model": Model,
     "teacher": Model,
+    "student": Student,
     "task": Task,
     "loader": Loader,
     "compression": Compression,
@@ -160,6 +176,7 @@ def register() -> None:
 
     groups = {
         "model": Model,
+        "student": Student,
         "task": Task,
         "pruning": Pruning,
         "recovery": Recovery,

@@ -8,16 +8,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
+from .language_model import check_language_model, check_objective
 from .schemas import SCHEMAS
 
+MASKED_LM = "masked_language_modelling"
 CHOICES: dict[str, tuple[str, ...]] = {
-    "model.origin": ("hub", "folder", "package"),
+    "model.origin": ("hub", "folder", "package", "recipe"),
     "model.convert_to": ("distilbert",),
     "model.weights": ("pretrained", "random"),
-    "teacher.origin": ("hub", "folder", "package"),
+    "teacher.origin": ("hub", "folder", "package", "recipe"),
     "teacher.convert_to": ("distilbert",),
     "teacher.weights": ("pretrained",),
-    "task.kind": ("sequence_classification",),
+    "student.init": ("teacher", "random", "model"),
+    "task.kind": ("sequence_classification", MASKED_LM),
     "compression.pruning.method": ("none", "magnitude", "structured"),
     "compression.recovery.method": ("none", "distillation"),
     "compression.quantization.method": ("none", "int8_dynamic", "int8_static", "int4_ort", "nf4", "llm_int8"),
@@ -57,6 +60,9 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "compression.quantization.accuracy_level": (0, 4, True),
     "task.max_length": (4, 8192, True),
     "task.held_out": (0.0, 0.5, True),
+    "task.drop_up_to": (0, math.inf, False),
+    "task.drop_unknown": (0.0, 1.0, True),
+    "student.depth": (1, 1000, True),
     "task.limit_train": (2, math.inf, False),
     "task.limit_validation": (2, math.inf, False),
     "loader.batch_size": (1, math.inf, False),
@@ -97,7 +103,11 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
         if not isinstance(value, int) or isinstance(value, bool):
             raise UserError(f"{name}={value!r} is no integer. Example: {name}=42")
     _check_values(plain)
-    _check_origin_of_data(plain["task"])
+    if plain["task"]["kind"] == MASKED_LM:
+        check_language_model(plain)
+    else:
+        _check_origin_of_data(plain["task"])
+    check_objective(plain)
     return plain
 
 

@@ -3,7 +3,13 @@
 from typing import Any
 
 import torch
-from transformers import BertModel, DistilBertConfig, DistilBertForSequenceClassification
+from transformers import (
+    BertForMaskedLM,
+    BertModel,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    DistilBertForSequenceClassification,
+)
 
 from ..errors import UserError
 
@@ -17,6 +23,14 @@ _LAYER_NAMES = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
+_HEAD_NAMES = {
+    "vocab_transform.weight": "transform.dense.weight",
+    "vocab_transform.bias": "transform.dense.bias",
+    "vocab_layer_norm.weight": "transform.LayerNorm.weight",
+    "vocab_layer_norm.bias": "transform.LayerNorm.bias",
+    "vocab_projector.weight": "decoder.weight",
+    "vocab_projector.bias": "decoder.bias",
+}
 
 
 def distilbert_from_bert(bert: BertModel, id2label: dict[int, str]) -> DistilBertForSequenceClassification:
@@ -28,12 +42,39 @@ def distilbert_from_bert(bert: BertModel, id2label: dict[int, str]) -> DistilBer
     Raises:
         UserError: the layer-norm epsilon is not DistilBERT's fixed 1e-12.
     """
-    old = bert.config
+    student = DistilBertForSequenceClassification(_config(bert.config, id2label=id2label))
+    _fill(student.distilbert, _renamed(bert.state_dict()))
+    return student
+
+
+def masked_lm_from_bert(bert: BertForMaskedLM) -> DistilBertForMaskedLM:
+    """A DistilBERT masked language model that answers what ``bert`` answers on texts of token type 0.
+
+    Raises:
+        UserError: as :func:`distilbert_from_bert`.
+    """
+    student = DistilBertForMaskedLM(_config(bert.config))
+    state = bert.state_dict()
+    encoder = {k.removeprefix("bert."): v for k, v in state.items() if k.startswith("bert.")}
+    head = {new: state[f"cls.predictions.{old}"] for new, old in _HEAD_NAMES.items()}
+    _fill(student, {**{f"distilbert.{k}": v for k, v in _renamed(encoder).items()}, **head})
+    student.eval()
+    return student
+
+
+def as_distilbert_masked_lm(model: Any) -> Any:
+    """``model`` itself if it is a DistilBERT, else its exact conversion."""
+    return masked_lm_from_bert(model) if model.config.model_type == "bert" else model
+
+
+def _config(old: Any, **more: Any) -> DistilBertConfig:
     if old.layer_norm_eps != 1e-12:
         raise UserError(
             f"layer_norm_eps={old.layer_norm_eps:g}: DistilBERT's is fixed at 1e-12, so this BERT can't become one"
         )
-    config = DistilBertConfig(
+    if "id2label" in more:
+        more["label2id"] = {v: k for k, v in more["id2label"].items()}
+    return DistilBertConfig(
         vocab_size=old.vocab_size,
         max_position_embeddings=old.max_position_embeddings,
         dim=old.hidden_size,
@@ -44,15 +85,15 @@ def distilbert_from_bert(bert: BertModel, id2label: dict[int, str]) -> DistilBer
         dropout=old.hidden_dropout_prob,
         attention_dropout=old.attention_probs_dropout_prob,
         pad_token_id=old.pad_token_id,
-        id2label=id2label,
-        label2id={v: k for k, v in id2label.items()},
+        **more,
     )
-    student = DistilBertForSequenceClassification(config)
-    missing, unexpected = student.distilbert.load_state_dict(_renamed(bert.state_dict()), strict=False)
+
+
+def _fill(module: Any, state: dict[str, Any]) -> None:
+    missing, unexpected = module.load_state_dict(state, strict=False)
     left_out = [name for name in missing if "position_ids" not in name]
     if left_out or unexpected:
         raise UserError(f"BERT to DistilBERT left weights over: missing {left_out}, unexpected {unexpected}")
-    return student
 
 
 def _renamed(state: dict[str, Any]) -> dict[str, torch.Tensor]:

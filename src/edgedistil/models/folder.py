@@ -28,11 +28,22 @@ def save_model(model: Any, folder: Path, card: dict[str, Any]) -> None:
         width = structure["layers"][0]["ffn"]
         setattr(config, "hidden_dim" if config.model_type == "distilbert" else "intermediate_size", width)
     config.save_pretrained(folder)
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    state = {name: value.detach().cpu().contiguous() for name, value in _untied(model).items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     if uneven:
         (folder / STRUCTURE_FILE).write_text(json.dumps(structure, indent=2) + "\n")
     (folder / "README.md").write_text(_card(card, uneven))
+
+
+def _untied(model: Any) -> dict[str, Any]:
+    """The state without what another entry holds already: a decoder tied to the embeddings is written once."""
+    seen: set[int] = set()
+    state = {}
+    for name, value in model.state_dict(keep_vars=True).items():
+        if id(value) not in seen:
+            state[name] = value
+        seen.add(id(value))
+    return state
 
 
 def count_parameters(model: Any) -> int:

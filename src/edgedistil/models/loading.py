@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .conversion import distilbert_from_bert
 from .depth import keep_layers
 
 
@@ -24,8 +23,10 @@ def load_for_training(location: str, identity: dict[str, Any], label_names: list
 def _load(location: str, identity: dict[str, Any], label_names: list[str]) -> Any:
     from transformers import AutoModelForSequenceClassification, BertModel
 
+    from .conversion import distilbert_from_bert
+
     id2label = dict(enumerate(label_names))
-    where = _hub_arguments(identity)
+    where = hub_arguments(identity)
     with hub_errors(location):
         if identity.get("convert_to") == "distilbert":
             bert = BertModel.from_pretrained(location, add_pooling_layer=False, dtype="float32", **where)
@@ -68,7 +69,7 @@ def save_tokenizer(location: str, identity: dict[str, Any], folder: Path) -> Non
     from transformers import AutoTokenizer
 
     with hub_errors(location):
-        AutoTokenizer.from_pretrained(location, **_hub_arguments(identity)).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(location, **hub_arguments(identity)).save_pretrained(folder)
 
 
 class hub_errors:
@@ -89,6 +90,7 @@ class hub_errors:
             ) from error
 
 
-def _hub_arguments(identity: dict[str, Any]) -> dict[str, Any]:
+def hub_arguments(identity: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of ``from_pretrained`` that pin a hub model and refuse code and pickles from anywhere."""
     common = {"trust_remote_code": False, "use_safetensors": True}
     return {**common, "revision": identity["revision"]} if identity["origin"] == "hub" else common

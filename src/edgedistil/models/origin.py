@@ -21,8 +21,8 @@ class Origin:
 
     ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
     as it is, with its tokenizer in ``tokenizer``. ``random``: a twin of the architecture with random weights, whose
-    speed and size are real and whose answers mean nothing. ``layers`` and ``heads`` (of each layer) say how many, where
-    nothing has to be downloaded to know it.
+    speed and size are real and whose answers mean nothing. ``layers``, ``heads`` (of each layer) and ``masked_lm``
+    (there is a masked-language-modelling head) are None where something would have to be downloaded to know it.
     """
 
     identity: dict[str, Any]
@@ -34,6 +34,7 @@ class Origin:
     max_positions: int | None = None
     layers: int | None = field(default=None, compare=False)
     heads: int | None = field(default=None, compare=False)
+    masked_lm: bool | None = field(default=None, compare=False)
 
 
 def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -128,6 +129,7 @@ def _shaped(origin: Origin, config: dict[str, Any]) -> Origin:
         max_positions=config.get("max_position_embeddings"),
         layers=config.get("n_layers", config.get("num_hidden_layers")),
         heads=config.get("n_heads", config.get("num_attention_heads")),
+        masked_lm=any(a.endswith(("ForMaskedLM", "ForPreTraining")) for a in config.get("architectures") or []),
     )
 
 

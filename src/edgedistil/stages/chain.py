@@ -5,20 +5,22 @@ from typing import Any
 
 from ..config.canonical import canonical_compression, compression_label
 from ..config.compatibility import why_impossible
+from ..config.validation import MASKED_LM
 from ..devices import host
 from ..errors import UserError
-from ..models import origin as origins
+from ..models.origin import Origin
 from ..store.store import Store
 from ..tasks.source import Source
 from ..tasks.source import locate as locate_data
+from .base import locate_base
 from .measuring import OWN_BASELINES, record_step
+from .pretraining_chain import depth_of, pretraining_steps
 from .step import Step
 from .taught import locate_teacher, taught_step, teacher_name
+from .trainer_options import resolve_trainer, split_trainer
 
 # What a task's texts and scores depend on; where the files lie is in the data's identity.
 _TASK_KEYS = ("name", "kind", "text_columns", "label_column", "labels", "metrics", "max_length")
-# Arguments of the Trainer that change what is shown or logged, never the weights.
-_SHOWN_ONLY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler")
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,32 @@ class Planner:
     """Builds the steps of a cell out of one validated config."""
 
     def __init__(
-        self, cfg: dict[str, Any], store: Store, stage: str, choices: dict[str, str], sweep: str | None, progress: bool
+        self,
+        cfg: dict[str, Any],
+        store: Store,
+        stage: str,
+        choices: dict[str, str],
+        sweep: str | None,
+        progress: bool,
+        recipes: tuple[str, ...] = (),
     ) -> None:
-        self.cfg, self.store, self.stage = cfg, store, stage
+        self.cfg, self.store, self.stage, self.choices = cfg, store, stage, choices
+        self.sweep, self.recipes = sweep, recipes
         self.compression = canonical_compression(cfg["compression"]) if "compression" in cfg else None
-        self.origin = origins.locate(cfg["model"], store.digests)
-        self.teacher = locate_teacher(cfg, self.origin, store.digests)
-        self.data = locate_data(cfg["task"], store.digests, needs_train=self._needs_train())
-        self.common = {
+        self.masked_lm = cfg["task"]["kind"] == MASKED_LM
+        self.common: dict[str, Any] = {
             "threads": cfg["store"]["threads"],
             "progress": progress,
             "sweep": sweep,
             "logger": cfg["logger"],
         }
-        self.choices = choices
+        from_teacher = self.masked_lm and bool(cfg.get("teacher")) and cfg["student"]["init"] != "model"
+        self.base = locate_base(self, "teacher" if from_teacher else "model")
+        self.origin = self.base.origin
+        self.teacher = None if self.masked_lm else locate_teacher(cfg, self.origin, store.digests)
+        self.depth = depth_of(self)
+        if not self.masked_lm:
+            self.data = locate_data(cfg["task"], store.digests, needs_train=self._needs_train())
         self._fit_lengths()
 
     def cell(self) -> Cell:
@@ -73,6 +87,8 @@ class Planner:
             raise UserError(
                 "model.weights=random is a twin for speed and size alone: python bench.py model.weights=random"
             )
+        if self.masked_lm:
+            return Cell(names, pretraining_steps(self, names))
         steps = {"model": self._adopted_onnx() if self.origin.bare_onnx else self._trained(names)}
         if self.compression is not None and not self.origin.bare_onnx:
             steps |= self._compressed(steps["model"], names)
@@ -115,9 +131,9 @@ class Planner:
         if self.origin.random:
             name = self.choices.get("model") or self.origin.identity["architecture"]["model_type"]
             return f"{name} (random)"
-        if self.cfg["model"]["origin"] == "folder":
-            return str(self.cfg["model"]["location"]).rstrip("/").rsplit("/", 1)[-1]
-        return self.choices.get("model") or self.cfg["model"]["location"].rsplit("/", 1)[-1]
+        if self.cfg.get("teacher") and self.cfg["student"]["init"] != "model":
+            return f"student of {self.base.name}"
+        return self.base.name
 
     def _impossible(self) -> str | None:
         if self.compression is None:
@@ -159,7 +175,7 @@ class Planner:
             return taught_step(self, label)
         return self.trained(self.origin, label, self.cfg["objective"], {})
 
-    def adopted(self, origin: origins.Origin, label: str) -> Step:
+    def adopted(self, origin: Origin, label: str) -> Step:
         """The step that takes a fine-tuned model as it is."""
         data = self.data_of("validation")
         return Step(
@@ -174,18 +190,20 @@ class Planner:
             runtime={**self.common, "location": origin.location, "files": data.files},
         )
 
-    def trained(self, origin: origins.Origin, label: str, objective: dict[str, Any], inputs: dict[str, Step]) -> Step:
+    def trained(self, origin: Origin, label: str, objective: dict[str, Any], inputs: dict[str, Step]) -> Step:
         """The step that trains a model on the task; ``inputs`` are what a teacher gives."""
-        data, trainer = self.data_of("train", "validation"), self.resolved_trainer()
+        data = self.data_of("train", "validation")
+        trainer, shown = split_trainer(self.cfg["trainer"])
+        if origin is self.origin:
+            inputs = inputs | self.base.inputs("base")
         options = {
             "model": origin.identity,
             "task": self.task("held_out", "phrases", "limit_train", "limit_validation"),
             "data": data.identity,
-            "trainer": {k: v for k, v in trainer.items() if k not in _SHOWN_ONLY},
+            "trainer": trainer,
             "objective": objective,
             **{k: self.cfg[k] for k in ("optimizer", "scheduler", "callbacks", "loader", "seed")},
         }
-        shown = {k: v for k, v in trainer.items() if k in _SHOWN_ONLY and k != "enable_progress_bar"}
         runtime = {**self.common, "location": origin.location, "files": data.files, "trainer": shown}
         return Step("train", label, options, inputs, runtime)
 
@@ -275,16 +293,6 @@ class Planner:
         assert self.compression is not None
         options = {"quantization": quantization, "graph": self.compression["graph"], **(calibration or {})}
         return Step("export", label, options, {"model": model}, runtime or self.common)
-
-
-def resolve_trainer(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Decide what ``auto`` means on this machine, so that the fingerprint says what really ran."""
-    resolved = {k: v for k, v in trainer.items() if v is not None}
-    if resolved.get("accelerator") == "auto":
-        resolved["accelerator"] = "gpu" if host.gpu_names() else "cpu"
-    if resolved.get("precision") == "auto":
-        resolved["precision"] = "bf16-mixed" if host.has_fast_bf16() else "32-true"
-    return resolved
 
 
 def _pruning_label(pruning: dict[str, Any]) -> str:

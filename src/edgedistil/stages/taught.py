@@ -31,6 +31,11 @@ def locate_teacher(cfg: dict[str, Any], student: Origin, digests: Any) -> Origin
         return None
     if objective.get("_target_") == FINE_TUNING["_target_"]:
         raise UserError("objective=fine_tuning has no use for model@teacher; add objective=task_distillation")
+    if cfg["teacher"]["origin"] == "recipe":
+        raise UserError(
+            f"model@teacher=recipe ({cfg['teacher']['location']}) teaches masked language modelling; for "
+            "objective=task_distillation give model@teacher=folder teacher.location=FOLDER, or a model to be fine-tuned"
+        )
     try:
         teacher = origins.locate(cfg["teacher"], digests)
     except UserError as error:

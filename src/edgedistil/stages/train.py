@@ -17,7 +17,8 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     """Fine-tune, with a teacher or without: load, fit with the best checkpoint chosen on a part held out of train,
     report validation once."""
     options, runtime = request["options"], request["runtime"]
-    _check(options, runtime, request["inputs"])
+    handed_in = ("network", "optimizer", "scheduler", "metrics")
+    check_options(options, runtime, (*handed_in, "teacher") if "teacher" in request["inputs"] else handed_in)
     quiet()
     import lightning
 
@@ -36,8 +37,9 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     rest, held_out = everything.take(kept), everything.take(held)
     validation = load(task, source, "validation", everything.label_names, options["seed"])
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
-    network = load_for_training(runtime["location"], options["model"], everything.label_names).train()
-    save_tokenizer(runtime["location"], options["model"], output)
+    location = request["inputs"].get("base") or runtime["location"]
+    network = load_for_training(location, options["model"], everything.label_names).train()
+    save_tokenizer(location, options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
     data = TextDataModule(
         tokenizer,
@@ -175,8 +177,12 @@ def report(answers: Any, labels: list[int], metrics: list[str]) -> dict[str, Any
     return {**scores, "n": len(labels), "accuracy_ci95_low": round(low, 6), "accuracy_ci95_high": round(high, 6)}
 
 
-def _check(options: dict[str, Any], runtime: dict[str, Any], inputs: dict[str, Any]) -> None:
-    handed_in = ("network", "optimizer", "scheduler", "metrics", *(["teacher"] if inputs else []))
+def check_options(options: dict[str, Any], runtime: dict[str, Any], handed_in: tuple[str, ...]) -> None:
+    """Bind every ``_target_`` node of a step that trains to its signature; ``handed_in`` is what the objective gets.
+
+    Raises:
+        UserError: a wrong key, or a value that the optimiser refuses.
+    """
     check_nodes(options["objective"], "objective", handed_in)
     check_nodes(options["optimizer"], "optimizer", ("params",))
     _try_optimizer(options["optimizer"])

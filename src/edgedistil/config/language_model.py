@@ -1,0 +1,78 @@
+"""Checks of configs that learn from texts as they are, and of which objective goes with which kind of task."""
+
+from typing import Any
+
+from ..errors import UserError
+
+# Our own objectives: what kind of task each learns, and whether it has a teacher (None: see stages/taught.py). Objectives
+# of others are checked by signature.
+_OBJECTIVES = {
+    "edgedistil.learning.fine_tuning.FineTuning": ("sequence_classification", False),
+    "edgedistil.learning.task_distillation.TaskDistillation": ("sequence_classification", None),
+    "edgedistil.learning.pretraining.MaskedLanguageModelling": ("masked_language_modelling", False),
+    "edgedistil.learning.pretraining_distillation.PretrainingDistillation": ("masked_language_modelling", True),
+}
+_USUAL = {
+    "sequence_classification": "objective=fine_tuning",
+    "masked_language_modelling": "objective=masked_language_modelling or objective=pretraining_distillation",
+}
+
+
+def check_objective(plain: dict[str, Any]) -> None:
+    """Refuse an objective of ours on a task of another kind, a missing teacher and one that nobody listens to.
+
+    Raises:
+        UserError: as said.
+    """
+    _check_masking((plain.get("objective") or {}).get("masking") or {})
+    target = (plain.get("objective") or {}).get("_target_", "")
+    kind, taught = _OBJECTIVES.get(target, (None, None))
+    task, teacher = plain["task"], plain.get("teacher")
+    if kind is not None and kind != task["kind"]:
+        raise UserError(
+            f"{target.rsplit('.', 1)[-1]} learns a task of kind {kind}, but task {task['name']!r} is of kind "
+            f"{task['kind']}: use {_USUAL[task['kind']]}"
+        )
+    if taught and not teacher:
+        raise UserError(
+            "this objective needs a teacher: model@teacher=recipe teacher.location=EXPERIMENT, or model@teacher=folder "
+            "teacher.location=FOLDER (a masked language model)"
+        )
+    if teacher and taught is False:
+        better = "task_distillation" if kind == "sequence_classification" else "pretraining_distillation"
+        raise UserError(f"this objective has no use for model@teacher; add objective={better}")
+
+
+def _check_masking(masking: dict[str, Any]) -> None:
+    shares = {key: masking[key] for key in ("masked", "kept", "swapped") if key in masking}
+    if len(shares) == 3 and (abs(sum(shares.values()) - 1) > 1e-9 or min(shares.values()) < 0):
+        given = ", ".join(f"objective.masking.{key}={value:g}" for key, value in shares.items())
+        raise UserError(f"{given}: these shares of the targets must be at least 0 and sum to 1")
+    probability = masking.get("probability", 0.15)
+    if not 0 < probability <= 1:
+        raise UserError(f"objective.masking.probability={probability:g} must be above 0 and at most 1")
+
+
+def check_language_model(plain: dict[str, Any]) -> None:
+    """Refuse what a task of plain texts can't have.
+
+    Raises:
+        UserError: a cell to compress or measure, training texts without held-out ones, more than one text column,
+            a student deeper than its list of layers.
+    """
+    task = plain["task"]
+    if "compression" in plain:
+        raise UserError(
+            f"task {task['name']!r} is masked language modelling, which is trained, not compressed or measured: use "
+            "python train.py, then model=folder model.location=... on a task with labels"
+        )
+    if bool(task["train"]) != bool(task["validation"]):
+        raise UserError("give both task.train=FILE_OR_FOLDER and task.validation=FILE_OR_FOLDER")
+    if len(task["text_columns"] or ["text"]) != 1:
+        raise UserError(f"task.text_columns={task['text_columns']}: texts to be learnt from are one column")
+    student = plain.get("student") or {}
+    layers, depth = student.get("layers"), student.get("depth")
+    if layers is not None and not layers:
+        raise UserError("student.layers is empty; example: student.layers=[0,2,4,7,9,11]")
+    if layers and depth is not None and depth != len(layers):
+        raise UserError(f"student.depth={depth} but student.layers names {len(layers)}: leave one of them out")

@@ -1,0 +1,152 @@
+"""Learning from texts as they are: masked language modelling, alone or taught by a larger model."""
+
+import inspect
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..config.build import build
+from ..errors import UserError
+from ..learning.quiet import quiet
+from .train import check_options, fit
+
+log = logging.getLogger("edgedistil")
+_HANDED_IN = ("network", "optimizer", "scheduler", "vocabulary", "seed")
+
+
+def pretrain(request: dict[str, Any]) -> dict[str, Any]:
+    """Load or cut the model, measure it, fit, measure it again on the same masks, and keep it with its head."""
+    options, output = request["options"], Path(request["output"])
+    taught = ("teacher",) if "teacher" in options else ()
+    check_options(options, request["runtime"], (*_HANDED_IN, *taught))
+    _check_taught(options["objective"], bool(taught))
+    quiet()
+    import lightning
+
+    from ..models.folder import count_parameters, save_model
+    from ..tasks.corpus import Corpus
+    from ..tasks.corpus_data import CorpusDataModule
+
+    lightning.seed_everything(options["seed"], verbose=False)
+    train, held_out = (Corpus(Path(request["inputs"][name])) for name in ("train", "held_out"))
+    network, teacher = _models(request, output)
+    vocabulary = _vocabulary(output, train, network)
+    data = CorpusDataModule(
+        train, held_out, network.config.pad_token_id or 0, seed=options["seed"], **options["loader"]
+    )
+    # Loaded models come in eval mode, and Lightning keeps it: no dropout.
+    module = build(
+        options["objective"],
+        network=network.train(),
+        optimizer=build(options["optimizer"]),
+        scheduler=build(options["scheduler"]),
+        vocabulary=vocabulary,
+        seed=options["seed"],
+        **({"teacher": teacher} if taught else {}),
+    )
+    before = _measure(module, data, request)
+    # Measuring must not move what is drawn in training.
+    lightning.seed_everything(options["seed"], verbose=False)
+    trainer = fit(module, data, options, request, keep_best=_chooses_best(options["callbacks"]))
+    after = _measure(module, data, request)
+    network = module.network.float().eval()
+    lines = [f"{k}: {v}" for k, v in after.items()] + [f"fingerprint: {request['fingerprint']}"]
+    save_model(network, output, {"title": request["label"], "lines": lines})
+    return {
+        "before": before,
+        "validation": after,
+        "parameters": count_parameters(network),
+        "steps": trainer.global_step,
+        **_speed(module),
+        "train_texts": len(train),
+        "held_out_texts": len(held_out),
+        **({"student": options["student"]} if taught else {}),
+    }
+
+
+def _models(request: dict[str, Any], output: Path) -> tuple[Any, Any]:
+    """(network, teacher or None); the tokenizer goes into ``output``."""
+    from ..models.loading import save_tokenizer
+    from ..models.masked_lm import load_masked_lm
+    from ..models.student import student_of
+    from ..models.vocabulary import check_same_vocabulary
+
+    options, runtime, inputs = request["options"], request["runtime"], request["inputs"]
+    teacher = None
+    if "teacher" in options:
+        where = inputs.get("teacher") or runtime["teacher"]
+        teacher = load_masked_lm(where, options["teacher"], needs_head=True)
+    if "model" not in options:
+        save_tokenizer(where, options["teacher"], output)
+        return student_of(teacher, options["student"]), teacher
+    location = inputs.get("base") or runtime["location"]
+    save_tokenizer(location, options["model"], output)
+    if teacher is not None:
+        scratch = Path(request["work"]) / "teacher"
+        save_tokenizer(where, options["teacher"], scratch)
+        check_same_vocabulary(scratch, output)
+    return load_masked_lm(location, options["model"], needs_head=False), teacher
+
+
+def _vocabulary(folder: Path, train: Any, network: Any) -> Any:
+    import torch
+    from tokenizers import Tokenizer
+
+    from ..learning.masking import Vocabulary
+    from ..tasks.corpus import special_tokens
+
+    counts = torch.zeros(network.config.vocab_size, dtype=torch.int64)
+    if len(train.counts) > len(counts):
+        raise UserError(
+            f"the tokenizer knows {len(train.counts)} tokens, the model {len(counts)}: they do not belong together"
+        )
+    counts[: len(train.counts)] = torch.from_numpy(train.counts.copy())
+    special = special_tokens(Tokenizer.from_file(str(folder / "tokenizer.json")))
+    return Vocabulary(counts, special.mask, special.all)
+
+
+def _measure(module: Any, data: Any, request: dict[str, Any]) -> dict[str, float]:
+    """Losses (nats; the cosine's is 1 − cos) and perplexity on the held-out texts, masks fixed."""
+    from lightning.pytorch import Trainer
+
+    options, runtime = request["options"]["trainer"], request["runtime"]
+    if options.get("limit_val_batches") == 0:
+        return {}
+    same = {k: options[k] for k in ("accelerator", "precision", "limit_val_batches") if k in options}
+    trainer = Trainer(
+        **same,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=runtime["progress"],
+        enable_model_summary=False,
+    )
+    values = trainer.validate(module, data, verbose=False)[0]
+    module.train()
+    found = {name.removeprefix("held_out/"): round(float(value), 6) for name, value in values.items()}
+    found.pop("score", None)
+    log.info("held out: %s", found)
+    return found
+
+
+def _speed(module: Any) -> dict[str, Any]:
+    """What our own modules know of their texts; other people's need not."""
+    from ..learning.pretraining import MaskedLanguageModelling
+
+    if not isinstance(module, MaskedLanguageModelling):
+        return {}
+    rate = module.tokens_per_s()
+    return {"tokens_seen": int(module.tokens_seen), "tokens_per_s": rate and round(rate, 1)}
+
+
+def _chooses_best(callbacks: dict[str, Any]) -> bool:
+    """Whether a checkpoint is kept for its score; otherwise the last weights are the outcome."""
+    return any(node and node.get("monitor") for node in callbacks.values() if "ModelCheckpoint" in node["_target_"])
+
+
+def _check_taught(objective: dict[str, Any], taught: bool) -> None:
+    from hydra.utils import get_object
+
+    wants = inspect.signature(get_object(objective["_target_"])).parameters.get("teacher")
+    if wants is not None and wants.default is inspect.Parameter.empty and not taught:
+        raise UserError(f"{objective['_target_']} needs a teacher: model@teacher=folder teacher.location=FOLDER")

@@ -1,0 +1,25 @@
+"""What of the Trainer's arguments makes another result, and what ``auto`` means on this machine."""
+
+from typing import Any
+
+from ..devices import host
+
+# Arguments that change what is shown or logged, never the weights.
+_SHOWN_ONLY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler")
+
+
+def resolve_trainer(trainer: dict[str, Any]) -> dict[str, Any]:
+    """Decide what ``auto`` means on this machine, so that the fingerprint says what really ran."""
+    resolved = {k: v for k, v in trainer.items() if v is not None}
+    if resolved.get("accelerator") == "auto":
+        resolved["accelerator"] = "gpu" if host.gpu_names() else "cpu"
+    if resolved.get("precision") == "auto":
+        resolved["precision"] = "bf16-mixed" if host.has_fast_bf16() else "32-true"
+    return resolved
+
+
+def split_trainer(trainer: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(resolved arguments that enter a fingerprint, those that only change what is shown)."""
+    resolved = resolve_trainer(trainer)
+    shown = {k: v for k, v in resolved.items() if k in _SHOWN_ONLY and k != "enable_progress_bar"}
+    return {k: v for k, v in resolved.items() if k not in _SHOWN_ONLY}, shown
