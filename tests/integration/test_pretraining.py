@@ -146,5 +146,5 @@ def test_a_loss_that_is_no_number_stops_the_run(run: Any, taught: Any, tmp_path:
     shutil.copytree(taught.store, store)
     ran = run(*taught.command, "optimizer.lr=1e30", "trainer.gradient_clip_val=null", cwd=tmp_path, store=store)
     assert ran.code == 1
-    assert "the loss is nan at step" in ran.err
-    assert "learning rate" in ran.err
+    assert "the loss is nan at step" in ran.summary["why"]
+    assert "learning rate" in ran.summary["why"]

@@ -224,3 +224,13 @@ def test_a_last_line_without_an_end_is_a_line(files: Any, tmp_path: Path) -> Non
     path = tmp_path / "texts.txt"
     path.write_bytes(b"one\r\ntwo")
     assert list(read(files(path), "text")) == ["one", "two"]
+
+
+def test_special_tokens_are_read_off_a_tokenizer_that_pads(tokenizer_file: Path) -> None:
+    from tokenizers import Tokenizer
+
+    from edgedistil.tasks.corpus import special_tokens
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.enable_padding(length=16)
+    assert special_tokens(tokenizer) == SPECIAL

@@ -86,6 +86,8 @@ def special_tokens(tokenizer: Any) -> Special:
     Raises:
         UserError: it wraps a text in other than two tokens, or has no mask token.
     """
+    # A file may bring its own padding, e.g. to 128 tokens.
+    tokenizer.no_padding()
     wrapped = tokenizer.encode("").ids
     if len(wrapped) != 2:
         raise UserError(f"the tokenizer wraps an empty text in {len(wrapped)} tokens; [CLS] and [SEP] are needed")
