@@ -4,8 +4,8 @@ from typing import Any
 
 from ..errors import UserError
 
-# Our own objectives: what kind of task each learns, and whether it has a teacher (None: see stages/taught.py). Objectives
-# of others are checked by signature.
+# Our own objectives: what kind of task each learns, and whether it has a teacher (None: see stages/taught.py).
+# Objectives of others are checked by signature.
 _OBJECTIVES = {
     "edgedistil.learning.fine_tuning.FineTuning": ("sequence_classification", False),
     "edgedistil.learning.task_distillation.TaskDistillation": ("sequence_classification", None),
