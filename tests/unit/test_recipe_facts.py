@@ -105,7 +105,7 @@ def test_a_recipe_that_is_not_there_is_one_line() -> None:
     (["objective=pretraining_distillation", "task=texts", *TEXTS], "needs a teacher"),
     (["objective=masked_language_modelling"], "task 'reviews' is of kind sequence_classification"),
     (["task=texts", *TEXTS], "task 'texts' is of kind masked_language_modelling"),
-    (["model@teacher=bert_base"], "this objective has none"),
+    (["model@teacher=bert_base"], "this objective has no use for model@teacher; add objective=task_distillation"),
     (["objective=masked_language_modelling", "task=texts", "task.train=a.txt"], "give both task.train"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "task.text_columns=[a,b]"], "are one column"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "student.layers=[]"], "student.layers is empty"),

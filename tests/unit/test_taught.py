@@ -110,7 +110,7 @@ def test_teachers_that_can_not_teach(plan: Plan, folders: tuple[Path, Path], tin
     student, classifier = folders
     ours, theirs = model(student), model(classifier, "teacher")
     assert "needs a teacher, e.g. model@teacher=" in refusal(*ours, DISTIL)
-    assert "objective=fine_tuning has no use for model@teacher" in refusal(*ours, *theirs)
+    assert "this objective has no use for model@teacher; add objective=task_distillation" in refusal(*ours, *theirs)
     assert "the teacher: " in refusal(*ours, *model(student / "missing", "teacher"), DISTIL)
     assert "names layer 3 of the teacher, which has layers 1 to 2" in refusal(
         *ours, *theirs, DISTIL, "objective.hidden_weight=1", "objective.layer_map=[[1,3]]"
@@ -124,4 +124,4 @@ def test_teachers_that_can_not_teach(plan: Plan, folders: tuple[Path, Path], tin
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["film"], vocabulary["plot"] = vocabulary["plot"], vocabulary["film"]
     (classifier / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert "student and teacher have different vocabularies" in refusal(*ours, *theirs, DISTIL)
+    assert "teacher and student have different vocabularies" in refusal(*ours, *theirs, DISTIL)

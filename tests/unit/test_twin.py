@@ -15,7 +15,8 @@ from edgedistil.stages.twin import twin
 from edgedistil.store.fingerprint import DigestCache
 
 MODEL = {"origin": "hub", "location": "distilbert/distilbert-base-uncased", "revision": "12040acc", "convert_to": None,
-         "fine_tuned": None, "weights": "random", "architecture": {"model_type": "distilbert"}, "tokenizer": None}
+         "fine_tuned": None, "layers": None, "weights": "random", "architecture": {"model_type": "distilbert"},
+         "tokenizer": None}
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ class Planner:
         if self.origin.random:
             name = self.choices.get("model") or self.origin.identity["architecture"]["model_type"]
             return f"{name} (random)"
-        if self.cfg.get("teacher") and self.cfg["student"]["init"] != "model":
+        if self.masked_lm and self.cfg.get("teacher") and self.cfg["student"]["init"] != "model":
             return f"student of {self.base.name}"
         return self.base.name
 
