@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-FP32 = {"quantization": {"method": "none"}}
+FP32 = {"quantization": {"method": "none"}, "graph": {"padding": True}}
 LOOSE = ["compression.quantization.max_rms=10", "compression.quantization.min_agreement=0"]
 
 
@@ -92,7 +92,7 @@ def test_bench_of_the_own_model(benched: Any, own: dict[str, Any], models: dict[
     assert record["names"]["model"] == "bert"
     assert record["quality"]["n"] == 60
     assert set(record["speedup"]) == {"onnxruntime_fp32", "torch_fp32"}
-    assert record["environment"]["torch"]["versions"]["torch"]
+    assert record["engines"]["torch_fp32"]["versions"]["torch"]
     assert record["quality"]["against_parent"]["max_logit_drift"] > 0
     with open(benched.summary["results"], newline="") as stream:
         assert next(csv.DictReader(stream))["tokens_32_times_faster_than_torch_fp32"]

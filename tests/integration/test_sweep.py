@@ -167,7 +167,7 @@ def test_samples_keep_every_single_time(swept: Any) -> None:
         samples = json.loads(file.read_text())
         assert set(samples) == {"candidate", "onnxruntime_fp32"}
         calls = {s: [len(r["wall_ms"]) for r in rounds] for s, rounds in samples["candidate"].items()}
-        assert calls == {"real": [2, 2], "tokens_16": [2, 2], "tokens_32": [2, 2], "batch_8": [1]}
+        assert calls == {"real": [2, 2], "tokens_16": [2, 2], "tokens_32": [2, 2], "batch_8": [1], "sorted_8": [1]}
 
 
 def test_second_run_computes_nothing(swept: Any, run: Any, tmp_path: Path, children_noted: Any) -> None:
