@@ -20,6 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
     report = commands.add_parser("report", help="print a sweep's table again and write its files")
     report.add_argument("folder", type=Path, help="a folder under multirun/ or outputs/")
     report.add_argument("--references", nargs="*", default=None, help="published tables to set beside the rows")
+    agree = commands.add_parser("agreement", help="whether two records of one cell agree on every ratio")
+    agree.add_argument("records", type=Path, nargs=2, help="record.json, made with another measurement.repeat each")
     listing = commands.add_parser("list", help="what can be chosen")
     listing.add_argument("what", choices=("references",))
     commands.add_parser("embedded-model", help="download the embedded pretrained encoder and check it")
@@ -36,6 +38,8 @@ def _run(chosen: argparse.Namespace) -> int:
         return _store(chosen)
     if chosen.command == "report":
         return _report(chosen)
+    if chosen.command == "agreement":
+        return _agreement(*chosen.records)
     if chosen.command == "list":
         from .reporting.references import available
 
@@ -45,6 +49,34 @@ def _run(chosen: argparse.Namespace) -> int:
 
     print(fetch())
     return 0
+
+
+def _agreement(first: Path, second: Path) -> int:
+    """Prints a table; exit code 1 when some intervals do not overlap."""
+    from .measurement.repeatability import agreement
+    from .reporting.table import markdown
+    from .store.files import read_json
+
+    try:
+        found = agreement(read_json(first), read_json(second))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{first} and {second} can't be compared: {error}") from error
+
+    def figures(interval: list[float]) -> str:
+        return f"{interval[1]:.2f} [{interval[0]:.2f}, {interval[2]:.2f}]"
+
+    head = ["times faster than", "scenario", "first [95 %]", "second [95 %]", "agree"]
+    print(
+        markdown(
+            head,
+            [
+                [f["baseline"], f["scenario"], figures(f["first"]), figures(f["second"]), "yes" if f["agree"] else "NO"]
+                for f in found
+            ],
+        )
+    )
+    print(f"{sum(f['agree'] for f in found)} of {len(found)} ratios agree")
+    return 0 if all(f["agree"] for f in found) else 1
 
 
 def _store(chosen: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ The head turns hidden states of single tokens into logits over the vocabulary, i
 from the encoder it can be run on the tokens that matter alone.
 """
 
-from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -53,11 +52,6 @@ def load_masked_lm(location: str, identity: dict[str, Any], needs_head: bool) ->
     if identity.get("convert_to") == "distilbert" and config.model_type == "bert":
         network = masked_lm_from_bert(network)
     return network.eval()
-
-
-def load_trained_masked_lm(folder: Path) -> Any:
-    """A masked language model from a model folder of ours (or any complete one); see :func:`load_masked_lm`."""
-    return load_masked_lm(str(folder), {"origin": "folder"}, needs_head=True)
 
 
 def encode_tokens(model: Any, ids: Any, attention_mask: Any) -> Any:
