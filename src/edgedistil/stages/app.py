@@ -38,6 +38,7 @@ def launch(main: Callable[[], Any]) -> None:
     import hydra._internal.utils as internals
 
     register()
+    _share_config_store()
     if not os.environ.get("HYDRA_FULL_ERROR"):
         internals.run_and_report = _one_line(internals.run_and_report)  # type: ignore[assignment]
     main()
@@ -59,6 +60,14 @@ def launch(main: Callable[[], Any]) -> None:
     failed = [c for c in cells if c["status"] == "failed"]
     if failed:
         sys.exit(2 if all(c.get("kind") == "user" for c in failed) else 1)
+
+
+def _share_config_store() -> None:
+    """Hydra deep-copies its sources for every composition and every group of ``--help``, and with them the one store of
+    all schemas, which it never changes (what is read from it is copied again)."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 
 
 def _one_line(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
