@@ -18,7 +18,7 @@ def all_tokens(
     """Context ``[batch, sequence, heads · head size]`` of every token of ``x`` ``[batch, sequence, width]``.
 
     Query, key and value come from one product, and ONNX Runtime's own attention node does the rest: it needs no
-    transposes, and is 2 to 5 % of a whole DistilBERT faster on AVX2 than the same written out (docs/log.md).
+    transposes, and is 1 to 2 % of a whole model faster on AVX2 than the same written out (docs/log.md).
 
     Args:
         padding: whether ``attention_mask`` marks tokens that count for nothing.

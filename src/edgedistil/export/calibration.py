@@ -56,7 +56,7 @@ def observe(weights: ModelWeights, texts: list[list[int]], products: list[str]) 
     tensors = {name: precision.inputs[name] for name in products}
     for tensor in sorted(set(tensors.values())):
         model.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-    session = _session(model)
+    session = open_session(model)
     wanted = sorted(set(tensors.values()))
     extremes = {t: [0.0, 0.0] for t in wanted}
     for values in _runs(session, texts, wanted):
@@ -86,7 +86,8 @@ def least_error(counts: NDArray[np.int64], low: float, high: float) -> Range:
     return best
 
 
-def _session(model: onnx.ModelProto) -> Any:
+def open_session(model: onnx.ModelProto) -> Any:
+    """ONNX Runtime on one thread of the CPU, from a model in memory."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

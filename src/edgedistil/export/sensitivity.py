@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .calibration import Range, _session, observe
+from .calibration import Range, observe, open_session
 from .graph import write_graph
 from .precision import DynamicInt8, Float32, MixedInt8, Precision
 from .weights import ClassificationHead, ModelWeights
@@ -79,7 +79,7 @@ def _largest(most: int, holds: Callable[[int], bool]) -> int:
 
 def _logits(weights: ModelWeights, precision: Precision, texts: list[list[int]]) -> NDArray[np.float32]:
     model: onnx.ModelProto = write_graph(weights, precision)
-    session = _session(model)
+    session = open_session(model)
     rows = []
     for ids in texts:
         row = np.array([ids], np.int64)

@@ -3,33 +3,34 @@
 Standard library only until a model is loaded, because one of them runs in an environment of its own.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 from edgedistil.workers.phases import Phases, read_through
 
 
-class PeerEngine:
+class PeerEngine(ABC):
     """An engine of :mod:`edgedistil.workers.loop`; a peer adds its weights' place and the first four methods."""
 
     #: The file of weights, relative to the model's folder.
     weights: str
 
+    @abstractmethod
     def bring(self) -> None:
         """Import the engine's libraries."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, folder: Path, request: dict[str, Any]) -> None:
         """Load the model for ``request["threads"]`` threads."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, ids: Any, mask: Any, types: Any) -> Any:
         """The engine's own input of int64 arrays ``[batch, longest]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, packed: Any) -> Any:
         """Logits ``[batch, classes]``, in whatever array type the engine's users get."""
-        raise NotImplementedError
 
     def load(self, request: dict[str, Any]) -> Phases:
         """Import, tokenizer, the weights' file read, model, first answer; returns the end of each."""

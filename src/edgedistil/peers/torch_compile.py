@@ -10,6 +10,7 @@ STARTED_NS = time.monotonic_ns()
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
+from edgedistil.models.kinds import takes_token_types  # noqa: E402
 from edgedistil.peers.engine import PeerEngine  # noqa: E402
 from edgedistil.workers.loop import serve  # noqa: E402
 
@@ -37,7 +38,7 @@ class TorchCompileEngine(PeerEngine):
         # Beyond its limit of recompilations PyTorch would go back to eager without a word.
         torch._dynamo.config.fail_on_recompile_limit_hit = True
         model = self._load_classifier(folder)
-        self._types = model.config.model_type == "bert"
+        self._types = takes_token_types(model)
         self._model = torch.compile(model, backend="inductor")
 
     def feed(self, ids: Any, mask: Any, types: Any) -> Any:

@@ -11,6 +11,7 @@ import warnings  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
+from edgedistil.models.kinds import takes_token_types  # noqa: E402
 from edgedistil.peers.engine import PeerEngine  # noqa: E402
 from edgedistil.workers.loop import serve  # noqa: E402
 
@@ -39,7 +40,7 @@ class TorchDynamicEngine(PeerEngine):
     def feed(self, ids: Any, mask: Any, types: Any) -> Any:
         tensor = self._torch.from_numpy
         packed = {"input_ids": tensor(ids), "attention_mask": tensor(mask)}
-        if self._model.config.model_type == "bert":
+        if takes_token_types(self._model):
             packed["token_type_ids"] = tensor(types)
         return packed
 

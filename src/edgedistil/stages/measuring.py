@@ -82,7 +82,8 @@ class _Measuring:
             self._worker(name, "onnxruntime", "parent", self._engine["versions"])
         elif name == "torch_fp32":
             self._inputs["torch_parent"] = self._steps["model"]
-            self._worker(name, "torch", "torch_parent", self._torch["versions"])
+            session = "eager, scaled-dot-product attention, set_num_threads(threads), inference_mode"
+            self._worker(name, "torch", "torch_parent", self._torch["versions"], session)
         else:
             self._add_peer(name)
 
