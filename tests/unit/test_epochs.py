@@ -28,7 +28,11 @@ class Watcher(lightning.LightningModule):
 def test_every_epoch_of_a_trainer_serves_its_own_batches() -> None:
     watcher, batches = Watcher(), LengthGroupedBatches(list(range(1, 41)), 4, seed=0)
     trainer = lightning.Trainer(
-        max_epochs=3, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+        max_epochs=3,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        accelerator="cpu",
         enable_model_summary=False,
     )
     trainer.fit(watcher, DataLoader(torch.arange(40), batch_sampler=batches))
