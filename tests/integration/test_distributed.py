@@ -124,8 +124,12 @@ def test_a_loss_that_is_no_number_ends_both_with_one_line(run: Any, place: Any, 
 
 def test_processes_that_do_not_fit_are_refused(run: Any, place: Any, teacher: Any) -> None:
     _, command = teacher
-    for wrong, words in (("+trainer.devices=zwei", "trainer.devices='zwei'"), ("+trainer.num_nodes=2", "torchrun")):
-        refused = run(*command, *ALONE, wrong, "+trainer.strategy=ddp", cwd=place.root / "refused", store=place.store)
+    for wrong, words in (
+        ("+trainer.devices=zwei", "trainer.devices='zwei'"),
+        ("+trainer.num_nodes=2", "torchrun"),
+        ("+trainer.strategy=fsdp", "trainer.strategy='fsdp'"),
+    ):
+        refused = run(*command, *ALONE, wrong, cwd=place.root / "refused", store=place.store)
         assert (refused.code, words in refused.err) == (2, True), refused.err
     other = run(*TORCHRUN, *command, *ALONE, "+trainer.devices=3", cwd=place.root / "refused", store=place.store)
     assert other.code == 1 and "torchrun started 2 processes, but trainer.devices asks for 3" in other.err

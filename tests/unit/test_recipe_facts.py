@@ -100,7 +100,7 @@ def test_a_recipe_takes_seed_task_and_hardware_and_nothing_else() -> None:
     )
     inner, choices = compose_recipe("wikitext2_teacher", outer)
     assert (inner["seed"], inner["task"], inner["trainer"]["accelerator"]) == (7, outer["task"], "cpu")
-    assert inner["trainer"]["max_steps"] == 216
+    assert inner["trainer"]["max_steps"] == 864
     assert inner["optimizer"]["lr"] == 3e-4
     assert choices["objective"] == "masked_language_modelling"
     labelled, _ = compose_recipe("wikitext2_student", composed("task=sst2"))

@@ -18,6 +18,8 @@ from ..errors import UserError
 
 # What torchrun and we tell a training process about its place.
 _PLACE = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK")
+# Those that leave whole weights in every process, and that don't start processes of their own.
+_STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
 _POLL_S = 0.2
 # A leader whose own process of a step failed, too, says so soon; else something is wrong with this one alone.
 _GRACE_S = 60.0
@@ -50,9 +52,12 @@ def check(options: Mapping[str, Any]) -> None:
     """Refuse a count of processes that this command can't have.
 
     Raises:
-        UserError: more nodes than one, or another count than torchrun's.
+        UserError: more nodes than one, another count than torchrun's, or a strategy that is none of DDP's.
     """
     wanted = processes(options)
+    strategy = (options.get("trainer") or {}).get("strategy", "auto")
+    if strategy not in _STRATEGIES:
+        raise UserError(f"trainer.strategy={strategy!r} is not supported; allowed: {', '.join(_STRATEGIES)}")
     if launched() and wanted not in (1, int(os.environ["WORLD_SIZE"])):
         raise UserError(
             f"torchrun started {os.environ['WORLD_SIZE']} processes, but trainer.devices asks for {wanted}: "

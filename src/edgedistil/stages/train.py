@@ -97,6 +97,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     import torch
     from lightning.pytorch import Trainer
 
+    from ..learning.compiled import compiled
     from ..learning.random_state import RandomState
 
     work, runtime = Path(request["work"]), request["runtime"]
@@ -121,7 +122,8 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     if resume:
         log.info("resuming from step %d", torch.load(resume, weights_only=True)["global_step"])
     try:
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        with compiled(module, options.get("torch_compile", False)):
+            trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     finally:
         for logger in trainer.loggers:
             if type(logger).__name__ == "WandbLogger":

@@ -42,3 +42,8 @@ def split_trainer(trainer: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     resolved = resolve_trainer(trainer)
     shown = {k: v for k, v in resolved.items() if k in _SHOWN_ONLY and k != "enable_progress_bar"}
     return {k: v for k, v in resolved.items() if k not in _SHOWN_ONLY}, shown
+
+
+def compilation(cfg: dict[str, Any]) -> dict[str, Any]:
+    """``torch_compile`` as it enters a step's options: only where it is on."""
+    return {"torch_compile": True} if cfg["torch_compile"] else {}
