@@ -115,11 +115,12 @@ def test_a_loss_that_is_no_number_ends_both_with_one_line(run: Any, place: Any, 
     wild = [c for c in command if not c.startswith("optimizer.lr")] + ["optimizer.lr=1e30"]
     failed = run(*wild, *TWO, cwd=place.root / "wild", store=place.store)
     assert failed.code == 1
-    (line,) = [line for line in failed.err.splitlines() if "the loss is" in line]
-    assert "at step" in line and "learning rate" in line
+    lines = [line for line in failed.out.splitlines() if "the loss is" in line]
+    assert lines and all("at step" in line and "learning rate" in line for line in lines)
+    assert "Traceback" not in failed.out + failed.err
     launched = run(*TORCHRUN, *wild, TWO[0], cwd=place.root / "wilder", store=place.store)
     assert launched.code == 1
-    assert "the loss is" in launched.err
+    assert "the loss is" in launched.out + launched.err
 
 
 def test_processes_that_do_not_fit_are_refused(run: Any, place: Any, teacher: Any) -> None:
