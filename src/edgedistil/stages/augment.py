@@ -95,7 +95,7 @@ class _Candidates:
         allowed, count = list(self._texts), chosen["candidates"]
         if count >= len(allowed):
             raise UserError(
-                f"augmentation.candidates={count}: the vocabulary has {len(allowed)} whole words, and no word is its own "
+                f"augmentation.candidates={count}: the vocabulary has {len(allowed)} words, and no word is its own "
                 "candidate; choose fewer"
             )
         special = special_tokens(load_tokenizer(tokenizer, self.longest))
