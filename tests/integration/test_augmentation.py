@@ -71,7 +71,7 @@ def test_neighbours_and_a_recipe_as_teacher(
     ran = run(*command, cwd=tmp_path / "cwd", store=copied).ok()
     # What the recipe makes is the very training that the store holds already.
     assert ran.computed == ["augment", "teacher_logits", "train"]
-    assert 0 < ran.summary["facts"]["teacher"]["retention"]
+    assert ran.summary["facts"]["teacher"]["retention"] > 0
     wrong = [c if c != "teacher.location=mine" else "teacher.location=wikitext2_teacher" for c in command]
     refused = run(*wrong, cwd=tmp_path / "cwd", store=copied)
     assert refused.code == 2

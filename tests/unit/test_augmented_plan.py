@@ -136,5 +136,5 @@ def test_what_can_not_be_augmented_is_one_line(
     )
     classifier = model(tiny_folder("bert"))
     assert "augmentation=embedding_neighbours adds texts to a training, but" in refusal(
-        *classifier, NEAR, stage="bench"
+        *classifier, NEAR, stage="compress"
     )
