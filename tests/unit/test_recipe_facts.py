@@ -109,6 +109,8 @@ def test_a_recipe_that_is_not_there_is_one_line() -> None:
     (["objective=masked_language_modelling", "task=texts", "task.train=a.txt"], "give both task.train"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "task.text_columns=[a,b]"], "are one column"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "student.layers=[]"], "student.layers is empty"),
+    (["objective=masked_language_modelling", "task=texts", *TEXTS, "student.layers=[0,1]", "student.depth=3"],
+     "student.depth=3 but student.layers names 2"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "objective.masking.kept=0.2"], "sum to 1"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "objective.masking.probability=0"], "above 0"),
     (["student.init=techer"], "did you mean 'teacher'?"),

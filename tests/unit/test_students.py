@@ -42,7 +42,7 @@ def test_even_spread_of_six_in_twelve_is_the_originals_list() -> None:
 @pytest.mark.parametrize(("changes", "needle"), [
     ({"layers": [0, 6]}, "names layer 6, but the teacher has layers 0 to 5"),
     ({"layers": [-1]}, "names layer -1"),
-    ({"layers": [0, 1], "depth": 3}, "student.depth=3 but student.layers names 2"),
+    ({"layers": [2, 1]}, "student.layers=[2, 1] must be ascending"),
     ({"depth": 7}, "student.depth=7 is deeper than the teacher, which has 6"),
 ])
 def test_layers_that_are_not_there_are_refused(changes: dict[str, Any], needle: str) -> None:

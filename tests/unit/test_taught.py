@@ -1,6 +1,7 @@
 """Planning a distillation: whose step is whose, what is cached for whom, and what is refused before anything runs."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,25 @@ Plan = Callable[..., Step]
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Iterator[Plan]:
-    """``plan(*overrides)``: the step that train.py would make."""
+def conf(tmp_path: Path) -> Path:
+    """A copy of ``conf/``, to which tests add experiments of their own."""
+    return Path(shutil.copytree(CONF, tmp_path / "conf"))
+
+
+@pytest.fixture
+def plan(tmp_path: Path, conf: Path) -> Iterator[Plan]:
+    """``plan(*overrides)``: the step that train.py (or another stage) would make."""
     register()
 
-    def run(*overrides: str) -> Step:
-        cfg = compose("train", ["task=reviews", *overrides], return_hydra_config=True)
+    def run(*overrides: str, stage: str = "train") -> Step:
+        cfg = compose(stage, ["task=reviews", *overrides], return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg.hydra
-        planner = Planner(validate(cfg), Store(tmp_path / "store"), "train", choices, None, False)
+        planner = Planner(validate(cfg), Store(tmp_path / "store"), stage, choices, None, False)
         return planner.cell().steps["model"]
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(conf), version_base="1.3"):
         yield run
 
 
@@ -125,3 +132,53 @@ def test_teachers_that_can_not_teach(plan: Plan, folders: tuple[Path, Path], tin
     vocabulary["film"], vocabulary["plot"] = vocabulary["plot"], vocabulary["film"]
     (classifier / "tokenizer.json").write_text(json.dumps(tokenizer))
     assert "teacher and student have different vocabularies" in refusal(*ours, *theirs, DISTIL)
+
+
+def experiment(conf: Path, name: str, overrides: dict[str, str], **values: Any) -> None:
+    lines = ["# @package _global_", "defaults:", *(f"  - override /{group}: {option}" for group, option in
+                                                     overrides.items())]
+    lines += [f"{group}: {json.dumps(value)}" for group, value in values.items()]
+    (conf / "experiment" / f"{name}.yaml").write_text("\n".join(lines) + "\n")
+
+
+RECIPE = ["model@teacher=recipe", "teacher.location=mine"]
+
+
+def test_a_recipe_teaches_what_it_would_make_by_itself(plan: Plan, folders: tuple[Path, Path], conf: Path) -> None:
+    student, _ = folders
+    experiment(conf, "mine", {"task": "reviews", "model": "folder"}, model={"location": str(student)},
+               optimizer={"lr": 0.5}, seed=3)
+    taught = plan(*model(student), "model.layers=[0]", DISTIL, *RECIPE, "seed=5", "task.held_out=0.1")
+    alone = plan("experiment=mine", "seed=5", "task.held_out=0.1")
+    assert taught.inputs["teacher"].fingerprint == alone.fingerprint
+    assert taught.inputs["teacher"].options["optimizer"]["lr"] == 0.5
+    assert [s.name for s in taught.ancestry()] == ["train", "teacher_logits", "train"]
+    assert taught.label == "student layers 0 taught by mine on reviews"
+    # A student may teach in its turn.
+    experiment(conf, "second", {"task": "reviews", "model": "folder", "model@teacher": "recipe",
+                                "objective": "task_distillation"},
+               model={"location": str(student), "layers": [0, 2]}, teacher={"location": "mine"})
+    chained = plan(*model(student), "model.layers=[0]", DISTIL, RECIPE[0], "teacher.location=second", "seed=5",
+                   "task.held_out=0.1")
+    assert [s.name for s in chained.ancestry()] == ["train", "teacher_logits", "train", "teacher_logits", "train"]
+    assert next(iter(chained.ancestry())).fingerprint == alone.fingerprint
+
+
+def test_recipes_that_can_not_teach(plan: Plan, folders: tuple[Path, Path], conf: Path,
+                                    tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]) -> None:
+    def refusal(*overrides: str) -> str:
+        with pytest.raises(UserError) as caught:
+            plan(*model(folders[0]), DISTIL, RECIPE[0], *overrides)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    line = refusal("teacher.location=sst2_minilm")
+    assert "the recipe 'sst2_minilm' learns task 'sst2' (sequence_classification), but a teacher of 'reviews'" in line
+    assert "learns task 'wikitext2' (masked_language_modelling)" in refusal("teacher.location=wikitext2_teacher")
+    assert "the teacher: the recipe 'nope' can't be composed" in refusal("teacher.location=nope")
+    experiment(conf, "mine", {"task": "reviews", "model": "folder"}, model={"location": str(folders[0])})
+    assert "names layer 5 of the teacher" in refusal(RECIPE[1], "objective.layer_map=[[1,5]]")
+    experiment(conf, "loop", {"task": "reviews", "model": "folder", "model@teacher": "recipe",
+                              "objective": "task_distillation"},
+               model={"location": str(folders[0])}, teacher={"location": "loop"})
+    assert "recipes need each other: loop → loop" in refusal("teacher.location=loop")

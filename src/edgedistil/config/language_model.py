@@ -4,11 +4,11 @@ from typing import Any
 
 from ..errors import UserError
 
-# Our own objectives: what kind of task each learns, and whether it has a teacher (None: see stages/taught.py).
-# Objectives of others are checked by signature.
+# Our own objectives: what kind of task each learns, and whether it has a teacher. Objectives of others are checked by
+# signature.
 _OBJECTIVES = {
     "edgedistil.learning.fine_tuning.FineTuning": ("sequence_classification", False),
-    "edgedistil.learning.task_distillation.TaskDistillation": ("sequence_classification", None),
+    "edgedistil.learning.task_distillation.TaskDistillation": ("sequence_classification", True),
     "edgedistil.learning.pretraining.MaskedLanguageModelling": ("masked_language_modelling", False),
     "edgedistil.learning.pretraining_distillation.PretrainingDistillation": ("masked_language_modelling", True),
 }
@@ -34,13 +34,43 @@ def check_objective(plain: dict[str, Any]) -> None:
             f"{task['kind']}: use {_USUAL[task['kind']]}"
         )
     if taught and not teacher:
-        raise UserError(
-            "this objective needs a teacher: model@teacher=recipe teacher.location=EXPERIMENT, or model@teacher=folder "
-            "teacher.location=FOLDER (a masked language model)"
+        example = (
+            "e.g. model@teacher=distil_minilm (fine-tuned first), or model@teacher=recipe, or model@teacher=folder"
         )
+        if kind == "masked_language_modelling":
+            example = (
+                "a masked language model: model@teacher=recipe teacher.location=EXPERIMENT, or model@teacher=folder "
+                "teacher.location=FOLDER"
+            )
+        raise UserError(f"this objective needs a teacher, {example}")
     if teacher and taught is False:
         better = "task_distillation" if kind == "sequence_classification" else "pretraining_distillation"
         raise UserError(f"this objective has no use for model@teacher; add objective={better}")
+
+
+def check_augmentation(plain: dict[str, Any]) -> None:
+    """Refuse augmented texts where there is nothing to do with them, and options that the method does not read.
+
+    Raises:
+        UserError: as said.
+    """
+    augmentation, task = plain["augmentation"], plain["task"]
+    method, model = augmentation["method"], augmentation["model"]
+    if method == "none":
+        return
+    if task["kind"] != "sequence_classification":
+        raise UserError(
+            f"augmentation={method} makes labelled texts for sequence_classification, but task {task['name']!r} is of "
+            f"kind {task['kind']}: use augmentation=none"
+        )
+    if method == "mask_and_refill" and not model:
+        raise UserError(
+            "augmentation=mask_and_refill needs a masked language model: model@augmentation.model=folder "
+            "augmentation.model.location=FOLDER, or model@augmentation.model=recipe "
+            "augmentation.model.location=EXPERIMENT"
+        )
+    if model and model["layers"] is not None:
+        raise UserError(f"augmentation.model.layers={model['layers']}: augmentation takes a model as it is, whole")
 
 
 def _check_masking(masking: dict[str, Any]) -> None:

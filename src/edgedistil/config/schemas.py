@@ -64,6 +64,20 @@ class Student:
 
 
 @dataclass
+class Augmentation:
+    """Texts made out of the training texts: :mod:`edgedistil.tasks.augmentation` explains each key.
+
+    ``model`` predicts the words; without one, ``embedding_neighbours`` takes the table of the ``model`` group.
+    """
+
+    method: str = MISSING
+    copies: int = 1
+    probability: float = 0.0
+    candidates: int = 1
+    model: Model | None = None
+
+
+@dataclass
 class Pruning:
     method: str = MISSING
     ratio: float = 0.0
@@ -159,6 +173,7 @@ SCHEMAS: dict[str, type] = {
     "teacher": Model,
     "student": Student,
     "task": Task,
+    "augmentation": Augmentation,
     "loader": Loader,
     "compression": Compression,
     "device": Device,
@@ -178,6 +193,7 @@ def register() -> None:
         "model": Model,
         "student": Student,
         "task": Task,
+        "augmentation": Augmentation,
         "pruning": Pruning,
         "recovery": Recovery,
         "quantization": Quantization,

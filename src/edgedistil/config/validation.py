@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
-from .language_model import check_language_model, check_objective
+from .language_model import check_augmentation, check_language_model, check_objective
 from .schemas import SCHEMAS
 
 MASKED_LM = "masked_language_modelling"
@@ -19,6 +19,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "teacher.origin": ("hub", "folder", "package", "recipe"),
     "teacher.convert_to": ("distilbert",),
     "teacher.weights": ("pretrained",),
+    "augmentation.method": ("none", "mask_and_refill", "embedding_neighbours"),
+    "augmentation.model.origin": ("hub", "folder", "package", "recipe"),
+    "augmentation.model.convert_to": ("distilbert",),
+    "augmentation.model.weights": ("pretrained",),
     "student.init": ("teacher", "random", "model"),
     "task.kind": ("sequence_classification", MASKED_LM),
     "compression.pruning.method": ("none", "magnitude", "structured"),
@@ -65,6 +69,9 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "student.depth": (1, 1000, True),
     "task.limit_train": (2, math.inf, False),
     "task.limit_validation": (2, math.inf, False),
+    "augmentation.copies": (1, math.inf, False),
+    "augmentation.probability": (0.0, 1.0, True),
+    "augmentation.candidates": (1, math.inf, False),
     "loader.batch_size": (1, math.inf, False),
     "device.threads": (1, 1024, True),
     "measurement.generations": (1, math.inf, False),
@@ -108,6 +115,7 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
     else:
         _check_origin_of_data(plain["task"])
     check_objective(plain)
+    check_augmentation(plain)
     return plain
 
 

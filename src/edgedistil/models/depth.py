@@ -5,8 +5,11 @@ from typing import Any
 from ..errors import UserError
 
 
-def check_layers(layers: list[int], depth: int, option: str = "model.layers") -> None:
+def check_layers(layers: list[int], depth: int, option: str = "model.layers", whose: str = "the encoder") -> None:
     """See that ``layers`` (0 is the first) are layers of an encoder with ``depth`` of them, ascending, each once.
+
+    Args:
+        option, whose: what the message calls the list and the encoder.
 
     Raises:
         UserError: they are not.
@@ -17,7 +20,7 @@ def check_layers(layers: list[int], depth: int, option: str = "model.layers") ->
     outside = [n for n in layers if not 0 <= n < depth]
     if outside:
         raise UserError(
-            f"{option}={layers} names layer {outside[0]}, but the encoder has layers 0 to {depth - 1}; "
+            f"{option}={layers} names layer {outside[0]}, but {whose} has layers 0 to {depth - 1}; "
             f"example: {option}={every}"
         )
     if layers != sorted(set(layers)):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..errors import UserError
+from .depth import check_layers
 
 
 def spread(depth: int, teacher_layers: int) -> list[int]:
@@ -20,17 +21,11 @@ def choose_layers(student: dict[str, Any], teacher_layers: int) -> list[int]:
     """The teacher's layers that the validated ``student`` group names; half of them if it names none.
 
     Raises:
-        UserError: a layer that the teacher does not have, or a student deeper than the list or the teacher.
+        UserError: a layer that the teacher does not have, or a student deeper than the teacher.
     """
     layers, depth = student["layers"], student["depth"]
     if layers is not None:
-        outside = [i for i in layers if not 0 <= i < teacher_layers]
-        if outside:
-            raise UserError(
-                f"student.layers names layer {outside[0]}, but the teacher has layers 0 to {teacher_layers - 1}"
-            )
-        if depth is not None and depth != len(layers):
-            raise UserError(f"student.depth={depth} but student.layers names {len(layers)}: leave one of them out")
+        check_layers(layers, teacher_layers, "student.layers", "the teacher")
         return list(layers)
     depth = max(1, teacher_layers // 2) if depth is None else depth
     if depth > teacher_layers:

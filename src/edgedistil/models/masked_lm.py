@@ -54,10 +54,12 @@ def load_masked_lm(location: str, identity: dict[str, Any], needs_head: bool) ->
     return network.eval()
 
 
-def encode_tokens(model: Any, ids: Any, attention_mask: Any) -> Any:
-    """Last hidden states ``[batch, tokens, width]``; ``ids`` and ``attention_mask`` are int64 ``[batch, tokens]``."""
+def encode_tokens(model: Any, ids: Any, attention_mask: Any, token_types: Any = None) -> Any:
+    """Last hidden states ``[batch, tokens, width]``; all inputs are int64 ``[batch, tokens]``, ``token_types`` for
+    models that take them."""
     base = getattr(model, model.base_model_prefix)
-    return base(input_ids=ids, attention_mask=attention_mask).last_hidden_state
+    types = {} if token_types is None else {"token_type_ids": token_types}
+    return base(input_ids=ids, attention_mask=attention_mask, **types).last_hidden_state
 
 
 def token_logits(model: Any, hidden: Any) -> Any:

@@ -8,6 +8,7 @@ from ..config.recipes import compose_recipe
 from ..errors import UserError
 from ..models import origin as origins
 from ..models.origin import Origin
+from ..models.vocabulary import check_same_vocabulary
 
 if TYPE_CHECKING:
     from .chain import Planner
@@ -28,22 +29,25 @@ class Base:
         return {name: self.step} if self.step else {}
 
 
-def locate_base(plan: "Planner", group: str) -> Base:
-    """Find what ``plan.cfg[group]`` (``model`` or ``teacher``) names.
+def locate_base(plan: "Planner", group: str, same_task: bool = False) -> Base:
+    """Find what a group of the config names: ``model``, ``teacher``, ``augmentation.model``.
+
+    Args:
+        same_task: of recipes, take those of the config's own task alone.
 
     Raises:
-        UserError: nothing there, or recipes that need each other.
+        UserError: nothing there, recipes that need each other, a recipe of another task.
     """
-    model = plan.cfg[group]
+    model = chosen_model(plan.cfg, group)
     if model["origin"] != "recipe":
         origin = origins.locate(model, plan.store.digests)
-        return Base(origin, None, _name(plan, group), _tokenizer(plan, origin))
+        return Base(origin, None, base_name(plan.cfg, plan.choices, group), _tokenizer(plan, origin))
     name = model["location"]
     if name in plan.recipes:
         raise UserError(
             f"recipes need each other: {' → '.join([*plan.recipes, name])}; {group}.location names the last"
         )
-    cfg, choices = compose_recipe(name, plan.cfg)
+    cfg, choices = compose_recipe(name, plan.cfg, same_task)
     inner = type(plan)(cfg, plan.store, "train", choices, plan.sweep, plan.common["progress"], (*plan.recipes, name))
     cell = inner.cell()
     identity = {"origin": "recipe", "convert_to": None}
@@ -51,12 +55,64 @@ def locate_base(plan: "Planner", group: str) -> Base:
     return Base(origin, cell.steps["model"], name, inner.base.tokenizer)
 
 
-def _name(plan: "Planner", group: str) -> str:
-    model = plan.cfg[group]
-    if model["origin"] == "folder":
-        return str(model["location"]).rstrip("/").rsplit("/", 1)[-1]
-    chosen = plan.choices.get("model" if group == "model" else f"model@{group}")
-    return chosen or str(model["location"]).rsplit("/", 1)[-1]
+def chosen_model(cfg: dict[str, Any], group: str) -> dict[str, Any]:
+    """The config's node of a model group by its dotted name."""
+    node: dict[str, Any] = cfg
+    for part in group.split("."):
+        node = node[part]
+    return node
+
+
+def base_name(cfg: dict[str, Any], choices: dict[str, str], group: str) -> str:
+    """What people call a model: its folder or recipe, else its option."""
+    model = chosen_model(cfg, group)
+    last = str(model["location"]).rstrip("/").rsplit("/", 1)[-1]
+    if model["origin"] in ("folder", "recipe"):
+        return last
+    return choices.get("model" if group == "model" else f"model@{group}") or last
+
+
+def check_taken_as_it_is(plan: "Planner") -> None:
+    """See that no option asks for a training of a model that is fine-tuned already.
+
+    Raises:
+        UserError: one does.
+    """
+    layers, augmentation = plan.cfg["model"]["layers"], plan.cfg["augmentation"]["method"]
+    why = f"model.layers={layers} makes a model that has to be trained" if layers else None
+    why = f"augmentation={augmentation} adds texts to a training" if augmentation != "none" else why
+    if why:
+        raise UserError(
+            f"{why}, but {plan.origin.location} is taken as it is: python train.py first, or model.fine_tuned=false"
+        )
+
+
+def check_vocabularies(teacher: Base, student: Base) -> None:
+    """Compare two vocabularies as far as they lie on this machine.
+
+    Raises:
+        UserError: they differ.
+    """
+    files = [Path(base.origin.location) for base in (teacher, student)]
+    if teacher.tokenizer != student.tokenizer and all((f / "tokenizer.json").is_file() for f in files):
+        check_same_vocabulary(files[0], files[1])
+
+
+def check_masked_lm(base: Base, what: str, group: str) -> None:
+    """See that a model is a masked language model, as far as that can be told without loading it.
+
+    Args:
+        what, group: what it is in the message ("the teacher") and how it is chosen (``teacher``).
+
+    Raises:
+        UserError: it has no masked-language-modelling head.
+    """
+    if base.origin.masked_lm is False or base.origin.bare_onnx:
+        raise UserError(
+            f"{what} {base.name} has no masked-language-modelling head: train one with "
+            f"objective=masked_language_modelling and give its folder (model@{group}=folder {group}.location=FOLDER), "
+            f"or let a recipe do it (model@{group}=recipe {group}.location=wikitext2_teacher)"
+        )
 
 
 def _tokenizer(plan: "Planner", origin: Origin) -> dict[str, Any]:

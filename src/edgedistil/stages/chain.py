@@ -12,11 +12,12 @@ from ..models.origin import Origin
 from ..store.store import Store
 from ..tasks.source import Source
 from ..tasks.source import locate as locate_data
-from .base import locate_base
+from .augmented import augmented_inputs, augmented_name
+from .base import check_taken_as_it_is, locate_base
 from .measuring import OWN_BASELINES, record_step
 from .pretraining_chain import depth_of, pretraining_steps
 from .step import Step
-from .taught import locate_teacher, taught_step, teacher_name
+from .taught import locate_teacher, taught_step
 from .trainer_options import compilation, resolve_trainer, split_trainer
 
 # What a task's texts and scores depend on; where the files lie is in the data's identity.
@@ -63,7 +64,7 @@ class Planner:
         from_teacher = self.masked_lm and bool(cfg.get("teacher")) and cfg["student"]["init"] != "model"
         self.base = locate_base(self, "teacher" if from_teacher else "model")
         self.origin = self.base.origin
-        self.teacher = None if self.masked_lm else locate_teacher(cfg, self.origin, store.digests)
+        self.teacher = None if self.masked_lm else locate_teacher(self)
         self.depth = depth_of(self)
         if not self.masked_lm:
             self.data = locate_data(cfg["task"], store.digests, needs_train=self._needs_train())
@@ -89,7 +90,7 @@ class Planner:
             )
         if self.masked_lm:
             return Cell(names, pretraining_steps(self, names))
-        steps = {"model": self._adopted_onnx() if self.origin.bare_onnx else self._trained(names)}
+        steps = {"model": self._trained(names)}
         if self.compression is not None and not self.origin.bare_onnx:
             steps |= self._compressed(steps["model"], names)
         if self.stage == "bench":
@@ -98,8 +99,9 @@ class Planner:
 
     def _fit_lengths(self) -> None:
         """Texts are cut where the model's positions end; exact lengths beyond them can't be measured."""
-        if self.teacher is not None and self.teacher.max_positions is not None:
-            self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], self.teacher.max_positions)
+        theirs = self.teacher.origin.max_positions if self.teacher else None
+        if theirs is not None:
+            self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], theirs)
         limit = self.origin.max_positions
         if limit is None:
             return
@@ -125,7 +127,7 @@ class Planner:
         name = self._origin_name()
         if self.cfg["model"]["layers"]:
             name += f" layers {','.join(map(str, self.cfg['model']['layers']))}"
-        return name if self.teacher is None else f"{name} taught by {teacher_name(self.cfg, self.choices)}"
+        return name + (f" taught by {self.teacher.name}" if self.teacher else "") + augmented_name(self.cfg)
 
     def _origin_name(self) -> str:
         if self.origin.random:
@@ -165,15 +167,12 @@ class Planner:
     def _trained(self, names: dict[str, str]) -> Step:
         label = f"{names['model']} on {names['task']}"
         if self.origin.fine_tuned and self.stage != "train":
-            if self.cfg["model"]["layers"]:
-                raise UserError(
-                    f"model.layers={self.cfg['model']['layers']} makes a model that has to be trained, but "
-                    f"{self.origin.location} is taken as it is: python train.py first, or model.fine_tuned=false"
-                )
-            return self.adopted(self.origin, label)
+            check_taken_as_it_is(self)
+            return self._adopted_onnx() if self.origin.bare_onnx else self.adopted(self.origin, label)
+        inputs = augmented_inputs(self)
         if self.teacher is not None:
-            return taught_step(self, label)
-        return self.trained(self.origin, label, self.cfg["objective"], {})
+            return taught_step(self, label, inputs)
+        return self.trained(self.origin, label, self.cfg["objective"], inputs)
 
     def adopted(self, origin: Origin, label: str) -> Step:
         """The step that takes a fine-tuned model as it is."""
@@ -191,7 +190,7 @@ class Planner:
         )
 
     def trained(self, origin: Origin, label: str, objective: dict[str, Any], inputs: dict[str, Step]) -> Step:
-        """The step that trains a model on the task; ``inputs`` are what a teacher gives."""
+        """The step that trains a model on the task; ``inputs`` are what a teacher gives and augmented texts."""
         data = self.data_of("train", "validation")
         trainer, shown = split_trainer(self.cfg["trainer"])
         if origin is self.origin:

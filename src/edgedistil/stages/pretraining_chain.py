@@ -1,13 +1,10 @@
 """The steps of a run that learns from texts as they are: two corpora, the teacher if there is one, the model."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
 from ..models.layer_choice import choose_layers
-from ..models.vocabulary import check_same_vocabulary
 from ..tasks.texts import locate
-from .base import Base, locate_base
+from .base import check_masked_lm, check_vocabularies, locate_base
 from .step import Step
 from .trainer_options import compilation, split_trainer
 
@@ -34,9 +31,9 @@ def pretraining_steps(plan: "Planner", names: dict[str, str]) -> dict[str, Step]
     if cfg.get("teacher"):
         from_model = cfg["student"]["init"] == "model"
         teacher = locate_base(plan, "teacher") if from_model else plan.base
-        _check_teacher(teacher)
+        check_masked_lm(teacher, "the teacher", "teacher")
         if from_model:
-            _check_vocabularies(teacher, plan.base)
+            check_vocabularies(teacher, plan.base)
         options |= {"teacher": teacher.origin.identity, "student": _canonical(cfg["student"], teacher.origin.layers)}
         inputs |= teacher.inputs("teacher")
         runtime["teacher"] = teacher.origin.location
@@ -72,21 +69,6 @@ def _corpus(plan: "Planner", split: str) -> Step:
     }
     runtime = {**plan.common, "files": source.files, "location": plan.origin.location}
     return Step("corpus", f"{task['name']}, {split} texts", options, runtime=runtime)
-
-
-def _check_teacher(teacher: Base) -> None:
-    if teacher.origin.masked_lm is False:
-        raise UserError(
-            f"the teacher {teacher.name} has no masked-language-modelling head: train one with "
-            "objective=masked_language_modelling and give its folder (model@teacher=folder teacher.location=FOLDER), "
-            "or let a recipe do it (model@teacher=recipe teacher.location=wikitext2_teacher)"
-        )
-
-
-def _check_vocabularies(teacher: Base, student: Base) -> None:
-    files = [Path(base.origin.location) for base in (teacher, student)]
-    if teacher.tokenizer != student.tokenizer and all((f / "tokenizer.json").is_file() for f in files):
-        check_same_vocabulary(files[0], files[1])
 
 
 def _canonical(student: dict[str, Any], teacher_layers: int | None) -> dict[str, Any]:

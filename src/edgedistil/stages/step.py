@@ -13,6 +13,7 @@ STEPS: dict[str, tuple[str, int]] = {
     "twin": ("edgedistil.stages.twin:twin", 1),
     "corpus": ("edgedistil.stages.corpus:corpus", 1),
     "pretrain": ("edgedistil.stages.pretrain:pretrain", 2),
+    "augment": ("edgedistil.stages.augment:augment", 1),
     "train": ("edgedistil.stages.train:train", 2),
     "teacher_logits": ("edgedistil.stages.teaching:teacher_logits", 1),
     "prune": ("edgedistil.stages.compress:prune", 1),

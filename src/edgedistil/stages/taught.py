@@ -1,51 +1,37 @@
 """Planning a training that a teacher helps: the teacher's own step, its cached logits, and what can't work."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..learning.layer_map import layer_pairs
-from ..models import origin as origins
 from ..models.origin import Origin
-from ..models.vocabulary import check_same_vocabulary
+from .base import Base, check_vocabularies, locate_base
 from .step import Step
 
 if TYPE_CHECKING:
     from .chain import Planner
 
 FINE_TUNING = {"_target_": "edgedistil.learning.fine_tuning.FineTuning"}
-_TASK_DISTILLATION = "edgedistil.learning.task_distillation.TaskDistillation"
 
 
-def locate_teacher(cfg: dict[str, Any], student: Origin, digests: Any) -> Origin | None:
-    """The model that ``model@teacher`` names, held against the student and the objective; None when there is none.
+def locate_teacher(planner: "Planner") -> Base | None:
+    """The model or recipe that ``model@teacher`` names, held against the student; None when there is none.
 
     Raises:
-        UserError: the objective needs a teacher or has no use for one, the vocabularies differ, layers or heads don't
-            fit.
+        UserError: a recipe of another task, a bare ONNX file, other vocabularies, layers or heads that don't fit.
     """
-    objective = cfg["objective"] or {}
+    cfg, student = planner.cfg, planner.base
     if not cfg.get("teacher"):
-        if objective.get("_target_") == _TASK_DISTILLATION:
-            raise UserError("objective=task_distillation needs a teacher, e.g. model@teacher=distil_minilm")
         return None
-    if objective.get("_target_") == FINE_TUNING["_target_"]:
-        raise UserError("objective=fine_tuning has no use for model@teacher; add objective=task_distillation")
-    if cfg["teacher"]["origin"] == "recipe":
-        raise UserError(
-            f"model@teacher=recipe ({cfg['teacher']['location']}) teaches masked language modelling; for "
-            "objective=task_distillation give model@teacher=folder teacher.location=FOLDER, or a model to be fine-tuned"
-        )
     try:
-        teacher = origins.locate(cfg["teacher"], digests)
+        teacher = locate_base(planner, "teacher", same_task=True)
     except UserError as error:
         raise UserError(f"the teacher: {error}") from error
-    if teacher.bare_onnx:
-        raise UserError(f"{teacher.location} is a bare ONNX file, which can't teach: give a Hugging Face folder")
-    local = all(o.identity["origin"] != "hub" for o in (student, teacher))
-    if local and not student.bare_onnx:
-        check_same_vocabulary(Path(teacher.location), Path(student.location))
-    _check_layers(objective, student, teacher)
+    if teacher.origin.bare_onnx:
+        raise UserError(f"{teacher.origin.location} is a bare ONNX file, which can't teach: give a Hugging Face folder")
+    if not student.origin.bare_onnx:
+        check_vocabularies(teacher, student)
+    _check_layers(cfg["objective"] or {}, student.origin, teacher.origin)
     return teacher
 
 
@@ -62,25 +48,26 @@ def _check_layers(objective: dict[str, Any], student: Origin, teacher: Origin) -
         )
 
 
-def taught_step(planner: "Planner", label: str) -> Step:
-    """The student's training with its teacher: a folder that is fine-tuned already, or the same task's fine-tuning."""
-    teacher, name = planner.teacher, teacher_name(planner.cfg, planner.choices)
+def taught_step(planner: "Planner", label: str, inputs: dict[str, Step]) -> Step:
+    """The student's training with its teacher: a recipe's outcome, a folder that is fine-tuned already, or the same
+    task's fine-tuning.
+
+    Args:
+        inputs: what else the training reads: ``augmented``, if texts are added.
+    """
+    teacher = planner.teacher
     assert teacher is not None
-    task = planner.cfg["task"]["name"]
-    if teacher.fine_tuned:
-        teaching = planner.adopted(teacher, f"{name} on {task}")
+    teachers_label = f"{teacher.name} on {planner.cfg['task']['name']}"
+    if teacher.step is not None:
+        teaching = teacher.step
+    elif teacher.origin.fine_tuned:
+        teaching = planner.adopted(teacher.origin, teachers_label)
     else:
-        teaching = planner.trained(teacher, f"{name} on {task}", FINE_TUNING, {})
-    inputs = {"teacher": teaching}
+        teaching = planner.trained(teacher.origin, teachers_label, FINE_TUNING, {})
+    given = {"teacher": teaching}
     if _logits_suffice(planner.cfg["objective"]):
-        inputs["teacher_logits"] = _logits(planner, teaching, f"{name} on {task}")
-    return planner.trained(planner.origin, label, planner.cfg["objective"], inputs)
-
-
-def teacher_name(cfg: dict[str, Any], choices: dict[str, str]) -> str:
-    """What people call the teacher: its folder, or its option."""
-    location = str(cfg["teacher"]["location"]).rstrip("/").rsplit("/", 1)[-1]
-    return location if cfg["teacher"]["origin"] == "folder" else choices.get("model@teacher") or location
+        given["teacher_logits"] = _logits(planner, {"teacher": teaching, **inputs}, teachers_label)
+    return planner.trained(planner.origin, label, planner.cfg["objective"], given | inputs)
 
 
 def _logits_suffice(objective: dict[str, Any]) -> bool:
@@ -89,23 +76,17 @@ def _logits_suffice(objective: dict[str, Any]) -> bool:
     return all(objective.get(key) == 0 for key in ("hidden_weight", "attention_weight"))
 
 
-def _logits(planner: "Planner", teaching: Step, label: str) -> Step:
-    student, data = planner.origin, planner.data_of("train")
+def _logits(planner: "Planner", inputs: dict[str, Step], label: str) -> Step:
+    student, data = planner.base, planner.data_of("train")
     options: dict[str, Any] = {
         "task": planner.task("limit_train"),
         "data": data.identity,
         # The student's: with equal vocabularies two tokenizers may still cut words differently.
-        "tokenizer": _tokenizer_identity(student, planner.store.digests),
+        "tokenizer": student.tokenizer,
         **{k: planner.resolved_trainer()[k] for k in ("accelerator", "precision")},
     }
     if planner.cfg["task"]["limit_train"] is not None:
         # Which texts a limit takes is chance.
         options["seed"] = planner.cfg["seed"]
-    runtime = {**planner.common, "location": student.location, "files": data.files}
-    return Step("teacher_logits", label, options, {"teacher": teaching}, runtime)
-
-
-def _tokenizer_identity(origin: Origin, digests: Any) -> dict[str, Any]:
-    if origin.identity["origin"] == "hub":
-        return {k: origin.identity[k] for k in ("origin", "location", "revision")}
-    return {"origin": origin.identity["origin"], "sha256": digests.digest(Path(origin.location) / "tokenizer.json")}
+    runtime = {**planner.common, "location": student.origin.location, "files": data.files}
+    return Step("teacher_logits", label, options, inputs, runtime)

@@ -40,7 +40,7 @@ def arguments(request: dict[str, Any], student: Path) -> dict[str, Any]:
 
 
 def cached_logits(request: dict[str, Any], indices: list[int]) -> Any:
-    """The teacher's logits ``[len(indices), classes]`` on those texts of the training split, or None."""
+    """The teacher's logits ``[len(indices), classes]`` on those texts of the training split and its copies, or None."""
     folder = request["inputs"].get("teacher_logits")
     if folder is None:
         return None
@@ -50,7 +50,8 @@ def cached_logits(request: dict[str, Any], indices: list[int]) -> Any:
 
 
 def teacher_logits(request: dict[str, Any]) -> dict[str, Any]:
-    """Step: the teacher's answers on every text of the training split, in its order, once for all its students."""
+    """Step: the teacher's answers on every text of the training split, in its order, and on augmented ones behind
+    them, once for all its students."""
     quiet()
     import torch
     from safetensors.torch import save_file
@@ -59,6 +60,7 @@ def teacher_logits(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.shrunken import load_classifier
     from ..models.vocabulary import check_same_vocabulary
     from ..tasks.batching import rows
+    from ..tasks.copies import with_copies
     from ..tasks.encode import load_tokenizer
     from ..tasks.examples import load
 
@@ -68,6 +70,7 @@ def teacher_logits(request: dict[str, Any]) -> dict[str, Any]:
     check_same_vocabulary(Path(request["inputs"]["teacher"]), folder)
     source = Source(options["data"], runtime["files"])
     examples = load(task, source, "train", class_names(request), options.get("seed", 0))
+    examples, _ = with_copies(examples, request["inputs"].get("augmented"))
     data = rows(load_tokenizer(folder, task["max_length"]), examples)
     device = torch.device("cuda" if options["accelerator"] in ("gpu", "cuda") else "cpu")
     network = load_classifier(Path(request["inputs"]["teacher"])).to(device)

@@ -26,6 +26,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.folder import count_parameters, save_model
     from ..models.loading import load_for_training, save_tokenizer
     from ..models.reference import predict, write_reference
+    from ..tasks.copies import with_copies
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import encode_with_types, load_tokenizer
     from ..tasks.examples import held_out_indices, load
@@ -35,6 +36,8 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     output, task, source = Path(request["output"]), options["task"], Source(options["data"], runtime["files"])
     everything = load(task, source, "train", teaching.class_names(request), options["seed"])
     kept, held = held_out_indices(everything, task["held_out"], options["seed"], task.get("phrases", False))
+    everything, copies = with_copies(everything, request["inputs"].get("augmented"))
+    kept += copies
     rest, held_out = everything.take(kept), everything.take(held)
     validation = load(task, source, "validation", everything.label_names, options["seed"])
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
@@ -82,6 +85,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
         "steps": trainer.global_step,
         **getattr(module, "totals", {}),
         "train_texts": len(rest),
+        **({"augmented_texts": len(copies)} if "augmented" in request["inputs"] else {}),
         "held_out_texts": len(held_out),
         "epochs_started": trainer.current_epoch,
         "held_out_score": float(trainer.callback_metrics.get("held_out/score", float("nan")))

@@ -87,12 +87,12 @@ def held_out_indices(
     held_out = sorted(candidates[:count])
     gone = set(held_out)
     if phrases:
-        seen = {phrase for i in held_out for phrase in _phrases(examples.texts[i])}
+        seen = {phrase for i in held_out for phrase in phrases_of(examples.texts[i])}
         gone |= {i for i, text in enumerate(examples.texts) if tuple(text[0].split()) in seen}
     return [i for i in range(len(examples)) if i not in gone], held_out
 
 
-def _phrases(text: tuple[str, ...]) -> set[tuple[str, ...]]:
+def phrases_of(text: tuple[str, ...]) -> set[tuple[str, ...]]:
     """Every run of words of a text, itself included."""
     words = text[0].split()
     return {tuple(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
@@ -106,7 +106,7 @@ def _whole_texts(examples: Examples) -> list[int]:
     for index in longest_first:
         if tuple(examples.texts[index][0].split()) not in seen:
             whole.append(index)
-            seen |= _phrases(examples.texts[index])
+            seen |= phrases_of(examples.texts[index])
     return sorted(whole)
 
 
