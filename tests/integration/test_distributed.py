@@ -37,7 +37,8 @@ def place(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         "task=texts", f"task.train={root / 'train.txt'}", f"task.validation={root / 'validation.txt'}",
         "task.max_length=64", "task.drop_up_to=2",
     ]  # fmt: skip
-    return SimpleNamespace(root=root, store=root / "store", model=[f"model.location={model}", "model=folder"], task=task)
+    chosen = ["model=folder", f"model.location={model}"]
+    return SimpleNamespace(root=root, store=root / "store", model=chosen, task=task)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,8 @@ def test_torchrun_teaches_a_student_and_only_the_first_process_speaks(run: Any, 
     assert len(list((cwd / "outputs").glob("*/*"))) == 1
     assert both.out.count('"fingerprint"') == 1
     again = run(*TORCHRUN, "train.py", *taught, TWO[0], cwd=cwd, store=place.store).ok()
-    assert again.computed == [] and again.summary["cached"]
+    assert again.computed == []
+    assert again.summary["cached"]
 
 
 def test_a_classifier_too_and_steps_of_one_process_under_torchrun(run: Any, place: Any) -> None:
@@ -116,7 +118,8 @@ def test_a_loss_that_is_no_number_ends_both_with_one_line(run: Any, place: Any, 
     failed = run(*wild, *TWO, cwd=place.root / "wild", store=place.store)
     assert failed.code == 1
     lines = [line for line in failed.out.splitlines() if "the loss is" in line]
-    assert lines and all("at step" in line and "learning rate" in line for line in lines)
+    assert lines
+    assert all("at step" in line and "learning rate" in line for line in lines)
     assert "Traceback" not in failed.out + failed.err
     launched = run(*TORCHRUN, *wild, TWO[0], cwd=place.root / "wilder", store=place.store)
     assert launched.code == 1
@@ -133,4 +136,5 @@ def test_processes_that_do_not_fit_are_refused(run: Any, place: Any, teacher: An
         refused = run(*command, *ALONE, wrong, cwd=place.root / "refused", store=place.store)
         assert (refused.code, words in refused.err) == (2, True), refused.err
     other = run(*TORCHRUN, *command, *ALONE, "+trainer.devices=3", cwd=place.root / "refused", store=place.store)
-    assert other.code == 1 and "torchrun started 2 processes, but trainer.devices asks for 3" in other.err
+    assert other.code == 1
+    assert "torchrun started 2 processes, but trainer.devices asks for 3" in other.err

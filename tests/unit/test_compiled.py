@@ -25,13 +25,15 @@ def test_encoders_of_network_and_teacher_are_compiled_and_set_free_again(
     names, inputs = list(student.state_dict()), [torch.randint(5, 20, (2, length)) for length in (5, 9, 12)]
     expected = [[m(ids).logits for ids in inputs] for m in (student, teacher)]
     with compiled(module, True):
-        assert student.distilbert._compiled_call_impl is not None and teacher.bert._compiled_call_impl is not None
+        assert student.distilbert._compiled_call_impl is not None
+        assert teacher.bert._compiled_call_impl is not None
         torch._dynamo.utils.counters.clear()
         found = [[m(ids).logits for ids in inputs] for m in (student, teacher)]
         assert torch._dynamo.utils.counters["frames"]["ok"] > 0
         assert list(student.state_dict()) == names
     assert [options["dynamic"] for options in asked] == [True, True]
-    assert student.distilbert._compiled_call_impl is None and teacher.bert._compiled_call_impl is None
+    assert student.distilbert._compiled_call_impl is None
+    assert teacher.bert._compiled_call_impl is None
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
