@@ -36,6 +36,9 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
         result["pruning"] = {"method": "magnitude", "ratio": pruning["ratio"]}
     if result["recovery"]["method"] == "none" or recovery["steps"] == 0:
         result["recovery"] = {"method": "none"}
+    if result["vocabulary"]["method"] == "none":
+        # Off, it has no place in a name.
+        del result["vocabulary"]
     method = quantization["method"]
     if method in ("nf4", "llm_int8"):
         result["graph"] = {"padding": True}
@@ -52,6 +55,8 @@ def compression_label(compression: dict[str, Any]) -> str:
     else:
         name = f"{pruning['method']} {pruning['ratio'] * 100:g} %"
         parts.append(name + (" + recovery" if compression["recovery"]["method"] != "none" else ""))
+    if "vocabulary" in compression:
+        parts.append("vocabulary")
     quantization = compression["quantization"]
     weights = quantization.get("weights", "auto")
     parts.append(QUANTIZATION_LABELS[quantization["method"]] + (f" {weights}" if weights != "auto" else ""))

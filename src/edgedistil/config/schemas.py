@@ -97,6 +97,14 @@ class Recovery:
 
 
 @dataclass
+class Vocabulary:
+    method: str = "none"
+    min_count: int = 1
+    first: int = 0
+    positions: int | None = None
+
+
+@dataclass
 class Quantization:
     method: str = MISSING
     embeddings: bool = True
@@ -118,6 +126,7 @@ class Graph:
 class Compression:
     pruning: Pruning = field(default_factory=Pruning)
     recovery: Recovery = field(default_factory=Recovery)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
     quantization: Quantization = field(default_factory=Quantization)
     graph: Graph = field(default_factory=Graph)
 
@@ -196,6 +205,7 @@ def register() -> None:
         "augmentation": Augmentation,
         "pruning": Pruning,
         "recovery": Recovery,
+        "vocabulary": Vocabulary,
         "quantization": Quantization,
         "graph": Graph,
         "device": Device,

@@ -103,6 +103,9 @@ class Planner:
         if theirs is not None:
             self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], theirs)
         limit = self.origin.max_positions
+        kept = (self.compression or {}).get("vocabulary", {}).get("positions")
+        if kept is not None:
+            limit = min(kept, limit or kept)
         if limit is None:
             return
         self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
@@ -120,7 +123,7 @@ class Planner:
             return False
         if any(b not in OWN_BASELINES for b in self.cfg.get("device", {}).get("baselines", [])):
             return True
-        calibrated = self.compression["quantization"]["method"] == "int8_static"
+        calibrated = self.compression["quantization"]["method"] == "int8_static" or "vocabulary" in self.compression
         return bool(calibrated or self.compression["pruning"]["method"] == "structured")
 
     def _model_name(self) -> str:
@@ -265,6 +268,9 @@ class Planner:
                 {"model": model, "teacher": trained},
                 runtime,
             )
+        if "vocabulary" in self.compression:
+            options = {"vocabulary": self.compression["vocabulary"], **calibration}
+            model = steps["trimmed"] = Step("trim", f"{label}fewer word pieces", options, {"model": model}, runtime)
         steps["compressed"] = model
         steps["parent"] = self._export(trained, {"method": "none"}, label + "dense · FP32")
         if not self._load_time():

@@ -9,19 +9,29 @@ from .examples import Examples, hold_out, load
 from .source import Source
 
 
-def training_part(request: dict[str, Any], limit: int) -> Examples:
+def training_part(request: dict[str, Any], limit: int | None) -> Examples:
     """Texts of the training part, never those held out for model choice, cut to ``limit`` at random.
 
     Args:
         request: of a step: ``options`` with ``task``, ``data`` and ``seed``, ``inputs.model`` with the class names,
             ``runtime.files``.
+        limit: None takes all of them.
     """
+    rest, _ = _parts(request)
+    order = list(range(len(rest)))
+    random.Random(request["options"]["seed"]).shuffle(order)
+    return rest.take(order[:limit])
+
+
+def held_out_part(request: dict[str, Any]) -> Examples:
+    """The texts of the training split that no step learns from, for what has to be proved on others."""
+    return _parts(request)[1]
+
+
+def _parts(request: dict[str, Any]) -> tuple[Examples, Examples]:
     options = request["options"]
     task = options["task"]
     id2label = json.loads((Path(request["inputs"]["model"]) / "config.json").read_text())["id2label"]
     names = [id2label[key] for key in sorted(id2label, key=int)]
     everything = load(task, Source(options["data"], request["runtime"]["files"]), "train", names, options["seed"])
-    rest, _ = hold_out(everything, task["held_out"], options["seed"], task.get("phrases", False))
-    order = list(range(len(rest)))
-    random.Random(options["seed"]).shuffle(order)
-    return rest.take(order[:limit])
+    return hold_out(everything, task["held_out"], options["seed"], task.get("phrases", False))

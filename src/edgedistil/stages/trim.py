@@ -1,0 +1,117 @@
+"""Trim: a model folder keeps the word pieces and positions that its task needs."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..learning.quiet import quiet
+from ..store.files import write_json
+from ..tasks.training_part import held_out_part, training_part
+
+log = logging.getLogger("edgedistil")
+
+
+def trim(request: dict[str, Any]) -> dict[str, Any]:
+    """Cut the embedding tables and the tokenizer, and prove on the texts held out of training that no word is lost.
+
+    Raises:
+        RuntimeError: the trimmed tokenizer does not know what the whole one knew.
+    """
+    from ..compression.vocabulary import kept_pieces, retokenised, trim_embeddings, trimmed_tokenizer
+    from ..models.folder import count_parameters, save_model
+    from ..models.reference import read_reference, write_reference
+    from ..models.shrunken import load_classifier, structure_of
+    from ..tasks.encode import load_tokenizer
+
+    quiet()
+    options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
+    chosen, longest = options["vocabulary"], options["task"]["max_length"]
+    network, whole = load_classifier(source), load_tokenizer(source, longest)
+    content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    texts = training_part(request, None).texts
+    counts = _counts(whole, texts, network.config.vocab_size)
+    kept = kept_pieces(content, counts, chosen["min_count"], chosen["first"])
+    before = count_parameters(network), network.config.vocab_size, network.config.max_position_embeddings
+    trim_embeddings(network, kept, chosen["positions"])
+    save_model(network, output, {"title": request["label"], "lines": [f"word pieces: {len(kept)} of {before[1]}"]})
+    write_json(output / "tokenizer.json", trimmed_tokenizer(content, kept))
+    _write_settings(source, output, kept, network.config.max_position_embeddings)
+    trimmed = load_tokenizer(output, longest)
+    proof = _compare(whole, trimmed, held_out_part(request).texts)
+    if proof["new_unknown_tokens"]:
+        raise RuntimeError(f"trimming lost words: {proof}")
+    ids, types, _ = read_reference(source)
+    new, pieces = {old: i for i, old in enumerate(kept)}, _pieces(content)
+    again = [retokenised(row, pieces, new, trimmed)[:longest] for row in ids]
+    write_reference(network, output, again, [_stretched(t, row) for t, row in zip(types, again, strict=True)], seed=0)
+    facts = {
+        "word_pieces": len(kept),
+        "word_pieces_before": before[1],
+        "positions": network.config.max_position_embeddings,
+        "positions_before": before[2],
+        "parameters": count_parameters(network),
+        "parameters_before": before[0],
+        "structure": structure_of(network),
+        "held_out": proof,
+    }
+    log.info("%s: %s", request["label"], {k: v for k, v in facts.items() if k != "structure"})
+    return facts
+
+
+def _counts(tokenizer: Any, texts: list[tuple[str, ...]], size: int) -> list[int]:
+    import numpy as np
+
+    from ..tasks.encode import encode
+
+    counts = np.zeros(size, np.int64)
+    for start in range(0, len(texts), 4096):
+        ids = encode(tokenizer, texts[start : start + 4096])
+        counts += np.bincount(np.concatenate([np.array(row) for row in ids]), minlength=size)
+    found: list[int] = counts.tolist()
+    return found
+
+
+def _compare(whole: Any, trimmed: Any, texts: list[tuple[str, ...]]) -> dict[str, Any]:
+    """How texts are cut before and after: unknown tokens, tokens, and the share of texts that are cut otherwise."""
+    from ..tasks.encode import encode
+
+    before, after = (
+        [[t.id_to_token(i) for i in row] for row in encode(t, texts)] if texts else [] for t in (whole, trimmed)
+    )
+    unknown = [sum(row.count("[UNK]") for row in rows) for rows in (before, after)]
+    tokens = [sum(map(len, rows)) for rows in (before, after)]
+    return {
+        "texts": len(texts),
+        "new_unknown_tokens": unknown[1] - unknown[0],
+        "tokens": tokens[1],
+        "tokens_before": tokens[0],
+        "texts_cut_otherwise": sum(a != b for a, b in zip(before, after, strict=True)),
+    }
+
+
+def _pieces(content: dict[str, Any]) -> list[str]:
+    names = {i: piece for piece, i in content["model"]["vocab"].items()}
+    names |= {token["id"]: token["content"] for token in content.get("added_tokens", [])}
+    return [names.get(i, "") for i in range(max(names) + 1)]
+
+
+def _stretched(types: list[int], ids: list[int]) -> list[int]:
+    """Token types for a text that may have more tokens now; pairs keep how many tokens their second text had."""
+    second = sum(types)
+    return [0] * max(0, len(ids) - second) + [1] * min(second, len(ids))
+
+
+def _write_settings(source: Path, output: Path, kept: list[int], positions: int) -> None:
+    new = {old: i for i, old in enumerate(kept)}
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if not (source / name).is_file():
+            continue
+        settings = json.loads((source / name).read_text(encoding="utf-8"))
+        if "added_tokens_decoder" in settings:
+            settings["added_tokens_decoder"] = {
+                str(new[int(i)]): token for i, token in settings["added_tokens_decoder"].items() if int(i) in new
+            }
+        if "model_max_length" in settings:
+            settings["model_max_length"] = min(settings["model_max_length"], positions)
+        write_json(output / name, settings)
