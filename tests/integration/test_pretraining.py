@@ -148,3 +148,35 @@ def test_a_loss_that_is_no_number_stops_the_run(run: Any, taught: Any, tmp_path:
     assert ran.code == 1
     assert "the loss is nan at step" in ran.summary["why"]
     assert "learning rate" in ran.summary["why"]
+
+
+def test_the_ablation_of_the_triple_loss_is_a_table(run: Any, taught: Any, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(taught.store, store)
+    command = ["train.py", "-m", *taught.command[1:], "trainer.max_steps=2", "sweep=loss_ablation"]
+    ran = run(*command, cwd=tmp_path, store=store).ok()
+    assert ran.summary["done"] == 6
+    assert ran.computed == ["pretrain"] * 6
+    lines = [[c.strip() for c in line.strip("|").split("|")] for line in ran.out.splitlines() if line.startswith("|")]
+    head, rows = lines[0], {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
+    assert head[0] == "removed"
+    assert list(rows) == [
+        "nothing removed", "− L_ce (soft targets)", "− L_mlm (masked tokens)", "− L_cos (hidden states)",
+        "triple loss + random initialisation", "− L_ce (soft targets) − L_cos (hidden states): masked tokens alone",
+    ]
+    published = dict(zip(list(rows)[1:], ["−2.96", "−0.31", "−1.46", "−3.69"], strict=False))
+    for name, row in rows.items():
+        assert row["paper: Δ GLUE points"] == published.get(name, ""), name
+        assert all(row[column] for column in head if column != "paper: Δ GLUE points"), row
+    facts = {json.loads((p / "artifact.json").read_text())["fingerprint"]: json.loads((p / "artifact.json").read_text())
+             for p in store.glob("artifacts/pretrain/*")}
+    cells = [json.loads((Path(ran.summary["folder"]) / str(i) / "cell.json").read_text()) for i in range(6)]
+    losses = [facts[c["fingerprint"]]["facts"]["validation"]["mlm_loss"] for c in cells]
+    assert len(set(losses)) == 6
+    for name, loss in zip(rows, losses, strict=True):
+        assert rows[name]["MLM loss"].endswith(f"→ {loss:.4f}")
+        assert rows[name]["Δ MLM loss"] == f"{loss - losses[0]:+.4f}"
+    again = run(*command, cwd=tmp_path, store=store).ok()
+    assert (again.computed, again.summary["cached"]) == ([], 6)
+    for name in ("table.md", "results.csv"):
+        assert (Path(again.summary["folder"]) / name).read_bytes() == (Path(ran.summary["folder"]) / name).read_bytes()
