@@ -1,6 +1,7 @@
 """Masked language modelling and its distillation from the command line, on a tiny model and a tiny text."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,6 +149,46 @@ def test_a_loss_that_is_no_number_stops_the_run(run: Any, taught: Any, tmp_path:
     assert ran.code == 1
     assert "the loss is nan at step" in ran.summary["why"]
     assert "learning rate" in ran.summary["why"]
+    assert len(list(store.glob("artifacts/pretrain/*"))) == len(list(taught.store.glob("artifacts/pretrain/*")))
+
+
+POISON = """
+import math
+
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def poison(optimizer, total_steps, after):
+    return LambdaLR(optimizer, lambda step: math.inf if step >= after else 1.0)
+"""
+
+
+def test_weights_that_are_no_numbers_never_replace_the_last_good_checkpoint(
+    run: Any, taught: Any, tmp_path: Path
+) -> None:
+    import torch
+
+    (tmp_path / "own" / "scheduler").mkdir(parents=True)
+    (tmp_path / "own" / "scheduler" / "poison.yaml").write_text(
+        "_target_: poison_schedule.poison\n_partial_: true\nafter: 5\n"
+    )
+    (tmp_path / "poison_schedule.py").write_text(POISON)
+    store = tmp_path / "store"
+    shutil.copytree(taught.store, store)
+    # Step 6 is the first with an infinite rate; a checkpoint is due before any loss could show it.
+    command = ["train.py", "--config-dir", str(tmp_path / "own"), *taught.command[1:], "scheduler=poison",
+               "callbacks.checkpoint.every_n_train_steps=2"]
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ran = run(*command, cwd=tmp_path, store=store, env={"PYTHONPATH": path})
+    assert ran.code == 1, ran.err
+    assert "no numbers any more after step 6, learning rate" in ran.summary["why"]
+    assert "the checkpoint saved before it is kept" in ran.summary["why"]
+    assert "Traceback" not in ran.err + ran.out
+    (last,) = store.glob("work/*/checkpoints/last.ckpt")
+    kept = torch.load(last, weights_only=True)
+    assert kept["global_step"] == 4
+    assert all(bool(value.isfinite().all()) for value in kept["state_dict"].values())
+    assert len(list(store.glob("artifacts/pretrain/*"))) == len(list(taught.store.glob("artifacts/pretrain/*")))
 
 
 def test_the_ablation_of_the_triple_loss_is_a_table(run: Any, taught: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,12 @@ def _measure(module: Any, data: Any, request: dict[str, Any]) -> dict[str, float
     module.train()
     found = {name.removeprefix("held_out/"): round(float(value), 6) for name, value in values.items()}
     found.pop("score", None)
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the held-out {name} is {value} after step {module.global_step}: try a lower optimizer.lr or "
+                "trainer.gradient_clip_val"
+            )
     log.info("held out: %s", found)
     return found
 

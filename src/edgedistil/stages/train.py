@@ -95,6 +95,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     import torch
     from lightning.pytorch import Trainer
 
+    from ..learning.finite import FiniteWeights
     from ..learning.random_state import RandomState
 
     work, runtime = Path(request["work"]), request["runtime"]
@@ -108,7 +109,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
         **options["trainer"],
         **runtime.get("trainer", {}),
         default_root_dir=work,
-        callbacks=[*callbacks, RandomState()],
+        callbacks=[*callbacks, RandomState(), FiniteWeights()],
         logger=loggers(request),
         enable_progress_bar=runtime["progress"],
     )
