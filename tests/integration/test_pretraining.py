@@ -152,6 +152,20 @@ def test_a_loss_that_is_no_number_stops_the_run(run: Any, taught: Any, tmp_path:
     assert len(list(store.glob("artifacts/pretrain/*"))) == len(list(taught.store.glob("artifacts/pretrain/*")))
 
 
+def test_weights_that_are_no_numbers_from_the_start_are_wrong_input(run: Any, taught: Any, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    poisoned, store = tmp_path / "poisoned", tmp_path / "store"
+    shutil.copytree(taught.teacher.summary["folder"], poisoned)
+    shutil.copytree(taught.store, store)
+    weights = load_file(poisoned / "model.safetensors")
+    weights["vocab_layer_norm.bias"][0] = float("nan")
+    save_file(weights, poisoned / "model.safetensors", metadata={"format": "pt"})
+    line = _refused(run, [*taught.command, f"teacher.location={poisoned}"], tmp_path, store)
+    assert "is nan before any training: weights of the model or of its teacher are no numbers" in line
+    assert not list((store / "work").glob("*")), "work is left of a run that could never start"
+
+
 POISON = """
 import math
 

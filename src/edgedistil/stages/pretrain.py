@@ -46,10 +46,17 @@ def pretrain(request: dict[str, Any]) -> dict[str, Any]:
         **({"teacher": teacher} if taught else {}),
     )
     before = _measure(module, data, request)
+    if wrong := _no_number(before):
+        raise UserError(f"{wrong} before any training: weights of the model or of its teacher are no numbers")
     # Measuring must not move what is drawn in training.
     lightning.seed_everything(options["seed"], verbose=False)
     trainer = fit(module, data, options, request, keep_best=_chooses_best(options["callbacks"]))
     after = _measure(module, data, request)
+    if wrong := _no_number(after):
+        raise FloatingPointError(
+            f"{wrong} after step {trainer.global_step}, optimizer.lr={options['optimizer'].get('lr')}: try a lower one or "
+            "trainer.gradient_clip_val"
+        )
     network = module.network.float().eval()
     lines = [f"{k}: {v}" for k, v in after.items()] + [f"fingerprint: {request['fingerprint']}"]
     save_model(network, output, {"title": request["label"], "lines": lines})
@@ -126,14 +133,12 @@ def _measure(module: Any, data: Any, request: dict[str, Any]) -> dict[str, float
     module.train()
     found = {name.removeprefix("held_out/"): round(float(value), 6) for name, value in values.items()}
     found.pop("score", None)
-    for name, value in found.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"the held-out {name} is {value} after step {module.global_step}: try a lower optimizer.lr or "
-                "trainer.gradient_clip_val"
-            )
     log.info("held out: %s", found)
     return found
+
+
+def _no_number(found: dict[str, float]) -> str | None:
+    return next((f"the held-out {k} is {value}" for k, value in found.items() if not math.isfinite(value)), None)
 
 
 def _speed(module: Any) -> dict[str, Any]:
