@@ -54,8 +54,8 @@ def pretrain(request: dict[str, Any]) -> dict[str, Any]:
     after = _measure(module, data, request)
     if wrong := _no_number(after):
         raise FloatingPointError(
-            f"{wrong} after step {trainer.global_step}, optimizer.lr={options['optimizer'].get('lr')}: try a lower one or "
-            "trainer.gradient_clip_val"
+            f"{wrong} after step {trainer.global_step}, optimizer.lr={options['optimizer'].get('lr')}: try a lower one "
+            "or trainer.gradient_clip_val"
         )
     network = module.network.float().eval()
     lines = [f"{k}: {v}" for k, v in after.items()] + [f"fingerprint: {request['fingerprint']}"]
