@@ -20,10 +20,18 @@ VOCABULARY = (
 )
 WORDS = VOCABULARY.split()
 SENTENCES = (
-    "the film is very good", "a dull story , never funny", "this movie was not bad", "superb !",
-    "the cast is fresh and the script is clever but the ending was weak and boring .", "i love it", "the worst drama",
-    "a warm comedy with heart", "dark night , cold day and slow music in the second scene", "great plot",
-    "it was long", "old and new , big and small , fast and slow , up and down , here and there",
+    "the film is very good",
+    "a dull story , never funny",
+    "this movie was not bad",
+    "superb !",
+    "the cast is fresh and the script is clever but the ending was weak and boring .",
+    "i love it",
+    "the worst drama",
+    "a warm comedy with heart",
+    "dark night , cold day and slow music in the second scene",
+    "great plot",
+    "it was long",
+    "old and new , big and small , fast and slow , up and down , here and there",
 )
 
 
@@ -62,7 +70,8 @@ def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     tokenizer.decoder = decoders.WordPiece()
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     tokenizer.save(str(path))
@@ -85,9 +94,14 @@ def tiny_model(tokenizer_file: Path) -> Callable[..., Any]:
             DistilBertForSequenceClassification,
         )
 
-        common = {"vocab_size": 5 + len(WORDS), "max_position_embeddings": 64, "initializer_range": 0.5,
-                  "pad_token_id": 0, "id2label": {0: "negative", 1: "positive"},
-                  "label2id": {"negative": 0, "positive": 1}}
+        common = {
+            "vocab_size": 5 + len(WORDS),
+            "max_position_embeddings": 64,
+            "initializer_range": 0.5,
+            "pad_token_id": 0,
+            "id2label": {0: "negative", 1: "positive"},
+            "label2id": {"negative": 0, "positive": 1},
+        }
         torch.manual_seed(seed)
         if kind == "distilbert":
             shape = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}

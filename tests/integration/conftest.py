@@ -20,8 +20,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SMALL = ["task.generator.train=200", "task.generator.validation=80", "trainer.max_epochs=1", "loader.batch_size=16"]
 LOOSE = ["compression.quantization.max_rms=10", "compression.quantization.min_agreement=0"]
-SHORTEST = {"rounds": 2, "burst": 2, "cold_starts": 1, "warmup_calls": 1, "batch_rounds": 1, "lengths": [16, 32],
-            "generations": 1, "seconds": 0, "warmup_limit": 2}
+SHORTEST = {
+    "rounds": 2,
+    "burst": 2,
+    "cold_starts": 1,
+    "warmup_calls": 1,
+    "batch_rounds": 1,
+    "lengths": [16, 32],
+    "generations": 1,
+    "seconds": 0,
+    "warmup_limit": 2,
+}
 RAPID = [
     *LOOSE,
     "measurement=rapid",
@@ -270,9 +279,7 @@ CELLS = [
 
 
 @pytest.fixture(scope="session")
-def swept(
-    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str], trained: Any
-) -> Any:
+def swept(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str], trained: Any) -> Any:
     """Read only: the ``store`` with six cells measured on top of the trained model, and the runs ``compress`` and
     ``bench`` (its ``overrides``, its multirun ``folder``)."""
     root = tmp_path_factory.mktemp("swept")

@@ -93,9 +93,7 @@ def test_folder_without_safetensors(run: Any, models: dict[str, Path], tmp_path:
     if name != "nothing":
         (folder / name).write_bytes(b"\x80\x04.")
     cwd = tmp_path / "cwd"
-    ran = _fast(
-        run, "bench.py", "model.origin=folder", f"model.location={folder}", cwd=cwd, store=tmp_path / "store"
-    )
+    ran = _fast(run, "bench.py", "model.origin=folder", f"model.location={folder}", cwd=cwd, store=tmp_path / "store")
     line = _one_line(ran)
     assert "save_pretrained" in line
     assert (name if name != "nothing" else "model.safetensors missing") in line

@@ -25,9 +25,7 @@ class Scaled(FineTuning):
 """
 
 
-def test_objective_from_outside(
-    run: Any, tiny: list[str], tmp_path: Path, trained: Any, repository: Path
-) -> None:
+def test_objective_from_outside(run: Any, tiny: list[str], tmp_path: Path, trained: Any, repository: Path) -> None:
     (tmp_path / "own" / "objective").mkdir(parents=True)
     (tmp_path / "own" / "objective" / "mine.yaml").write_text("_target_: my_objectives.Scaled\nfactor: 3.0\n")
     (tmp_path / "code").mkdir()

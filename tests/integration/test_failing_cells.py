@@ -59,9 +59,7 @@ def test_failure_is_kept_and_publishes_nothing(gated: Any, artifacts: Any, swept
 
 def test_failed_cell_is_tried_again(gated: Any, run: Any, tiny: list[str], tmp_path: Path) -> None:
     _, store = gated
-    again = run(
-        "compress.py", *tiny, IMPOSSIBLE_GATE, "compression/quantization=int4_ort", cwd=tmp_path, store=store
-    )
+    again = run("compress.py", *tiny, IMPOSSIBLE_GATE, "compression/quantization=int4_ort", cwd=tmp_path, store=store)
     assert again.code == 1
     assert again.summary["status"] == "failed"
     assert "parity gate" in again.summary["why"]

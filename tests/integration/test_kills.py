@@ -118,7 +118,12 @@ def test_later_steps_killed_one_after_another(
     found = artifacts(copied)
     found.pop("report")
     assert {name: len(keys) for name, keys in found.items()} == {
-        "train": 1, "prune": 1, "recover": 1, "export": 2, "predict": 2, "bench": 1,
+        "train": 1,
+        "prune": 1,
+        "recover": 1,
+        "export": 2,
+        "predict": 2,
+        "bench": 1,
     }
     assert _leftovers(copied) == []
 

@@ -163,9 +163,7 @@ def test_bare_onnx_file(own: dict[str, Any], compressed: Any, run: Any, rapid: l
     assert "can only be measured: python bench.py" in plain.err
 
 
-def test_pairs_of_texts(
-    models: dict[str, Path], texts: Any, run: Any, rapid: list[str], tmp_path: Path
-) -> None:
+def test_pairs_of_texts(models: dict[str, Path], texts: Any, run: Any, rapid: list[str], tmp_path: Path) -> None:
     import onnxruntime
     from safetensors.numpy import load_file
 

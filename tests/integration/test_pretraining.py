@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
-LEARN = ["optimizer=distilbert", "optimizer.lr=1e-2", "scheduler=distilbert", "callbacks=last", "loader.batch_size=16",
-         "trainer=distilbert", "trainer.max_epochs=-1", "trainer.max_steps=30", "trainer.accumulate_grad_batches=1"]
+LEARN = [
+    "optimizer=distilbert",
+    "optimizer.lr=1e-2",
+    "scheduler=distilbert",
+    "callbacks=last",
+    "loader.batch_size=16",
+    "trainer=distilbert",
+    "trainer.max_epochs=-1",
+    "trainer.max_steps=30",
+    "trainer.accumulate_grad_batches=1",
+]
 SHORT = ["task.max_length=16", "task.drop_up_to=4"]
 
 
@@ -28,21 +37,26 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def taught(
-    run: Any, models: dict[str, Path], texts: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Any:
+def taught(run: Any, models: dict[str, Path], texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """``store`` with a teacher trained on a headless encoder (``teacher``) and a student taught by it (``student``)."""
     root = tmp_path_factory.mktemp("pretraining")
     task = ["task=texts", f"task.train={texts / 'train.txt'}", f"task.validation={texts / 'validation.txt'}", *SHORT]
     model = ["model=folder", f"model.location={models['distilbert_encoder']}"]
-    teacher = run("train.py", "objective=masked_language_modelling", *task, *model, *LEARN, cwd=root,
-                  store=root / "store").ok()
+    teacher = run(
+        "train.py", "objective=masked_language_modelling", *task, *model, *LEARN, cwd=root, store=root / "store"
+    ).ok()
     folder = teacher.summary["folder"]
-    command = ["train.py", "objective=pretraining_distillation", *task, "model@teacher=folder",
-               f"teacher.location={folder}", "student.depth=1", *LEARN]
+    command = [
+        "train.py",
+        "objective=pretraining_distillation",
+        *task,
+        "model@teacher=folder",
+        f"teacher.location={folder}",
+        "student.depth=1",
+        *LEARN,
+    ]
     student = run(*command, cwd=root, store=root / "store").ok()
-    return SimpleNamespace(store=root / "store", cwd=root, teacher=teacher, student=student, command=command,
-                           task=task)
+    return SimpleNamespace(store=root / "store", cwd=root, teacher=teacher, student=student, command=command, task=task)
 
 
 def test_a_head_is_trained_on_an_encoder_that_has_none(taught: Any) -> None:
@@ -60,8 +74,7 @@ def test_a_student_is_taught_on_the_same_corpora(taught: Any) -> None:
     facts = taught.student.summary["facts"]
     assert taught.student.computed == ["pretrain"]
     assert facts["student"]["layers"] == [0]
-    assert set(facts["validation"]) == {"mlm_loss", "soft_target_loss", "cosine_loss", "teacher_mlm_loss",
-                                        "perplexity"}
+    assert set(facts["validation"]) == {"mlm_loss", "soft_target_loss", "cosine_loss", "teacher_mlm_loss", "perplexity"}
     assert facts["validation"]["soft_target_loss"] < facts["before"]["soft_target_loss"]
     # The same masks on the same texts: the teacher's own row.
     own = taught.teacher.summary["facts"]["validation"]["mlm_loss"]
@@ -89,26 +102,33 @@ def _refused(run: Any, command: list[str], tmp_path: Path, store: Path) -> str:
     return str(lines[0])
 
 
-@pytest.mark.parametrize(("changes", "needle"), [
-    (["student.layers=[0,2]", "student.depth=null"], "names layer 2, but the teacher has layers 0 to 1"),
-    (["student.depth=3"], "student.depth=3 is deeper than the teacher, which has 2"),
-    (["student.depth=3", "student.layers=[0,1]"], "student.depth=3 but student.layers names 2"),
-    (["task.train=no.txt"], "no.txt"),
-    (["~model@teacher"], "needs a teacher"),
-    (["objective=fine_tuning"], "is of kind masked_language_modelling"),
-])
-def test_wrong_options_are_one_line(
-    run: Any, taught: Any, tmp_path: Path, changes: list[str], needle: str
-) -> None:
+@pytest.mark.parametrize(
+    ("changes", "needle"),
+    [
+        (["student.layers=[0,2]", "student.depth=null"], "names layer 2, but the teacher has layers 0 to 1"),
+        (["student.depth=3"], "student.depth=3 is deeper than the teacher, which has 2"),
+        (["student.depth=3", "student.layers=[0,1]"], "student.depth=3 but student.layers names 2"),
+        (["task.train=no.txt"], "no.txt"),
+        (["~model@teacher"], "needs a teacher"),
+        (["objective=fine_tuning"], "is of kind masked_language_modelling"),
+    ],
+)
+def test_wrong_options_are_one_line(run: Any, taught: Any, tmp_path: Path, changes: list[str], needle: str) -> None:
     command = [c for c in taught.command if not ("~model@teacher" in changes and "teacher" in c)]
     if "~model@teacher" in changes:
         changes = []
     assert needle in _refused(run, [*command, *changes], tmp_path, tmp_path / "store")
 
 
-@pytest.mark.parametrize(("content", "needle"), [
-    (b"", "is empty"), (b"caf\xe9\n", "line 1 is not UTF-8"), (b"x" * (5 << 20), "line 1 has no end within"),
-], ids=["empty", "not UTF-8", "endless line"])
+@pytest.mark.parametrize(
+    ("content", "needle"),
+    [
+        (b"", "is empty"),
+        (b"caf\xe9\n", "line 1 is not UTF-8"),
+        (b"x" * (5 << 20), "line 1 has no end within"),
+    ],
+    ids=["empty", "not UTF-8", "endless line"],
+)
 def test_bad_texts_are_one_line(run: Any, taught: Any, tmp_path: Path, content: bytes, needle: str) -> None:
     bad = tmp_path / "bad.txt"
     bad.write_bytes(content)
@@ -134,9 +154,7 @@ def test_a_student_of_another_vocabulary_is_refused(
     assert "different vocabularies" in line
 
 
-def test_a_teacher_without_a_head_is_refused(
-    run: Any, taught: Any, models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_teacher_without_a_head_is_refused(run: Any, taught: Any, models: dict[str, Path], tmp_path: Path) -> None:
     changes = [f"teacher.location={models['distilbert_encoder']}"]
     line = _refused(run, [*taught.command, *changes], tmp_path, tmp_path / "store")
     assert "no masked-language-modelling head" in line

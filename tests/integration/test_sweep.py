@@ -145,7 +145,8 @@ def test_records_are_complete(swept: Any) -> None:
         cold = record["cold_start"]["cold_start_ms_p50"]
         assert record["cold_start"]["n"] == 1
         assert record["cold_start"]["dropped"]["page_cache"] == "shipped files dropped" or (
-            record["cold_start"]["dropped"]["page_cache"].startswith("warm: "))
+            record["cold_start"]["dropped"]["page_cache"].startswith("warm: ")
+        )
         assert cold["total"] == pytest.approx(sum(v for k, v in cold.items() if k != "total"), abs=0.1)
         environment = record["environment"]
         assert environment["cpu"]

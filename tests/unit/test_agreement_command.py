@@ -15,10 +15,12 @@ def record(path: Path, low: float, high: float) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("second", "code", "last"), [((3.3, 3.5), 0, "1 of 1 ratios agree"),
-                                                      ((3.7, 3.9), 1, "0 of 1 ratios agree")])
-def test_overlapping_intervals_agree(second: tuple[float, float], code: int, last: str, tmp_path: Path,
-                                     capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("second", "code", "last"), [((3.3, 3.5), 0, "1 of 1 ratios agree"), ((3.7, 3.9), 1, "0 of 1 ratios agree")]
+)
+def test_overlapping_intervals_agree(
+    second: tuple[float, float], code: int, last: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = [record(tmp_path / "a.json", 3.2, 3.6), record(tmp_path / "b.json", *second)]
     assert main(["agreement", *files]) == code
     printed = capsys.readouterr().out.splitlines()

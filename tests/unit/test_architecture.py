@@ -86,8 +86,17 @@ def test_light_packages_never_import_the_heavy_libraries(package: str) -> None:
 
 
 def test_modules_that_plan_and_serve_load_without_torch() -> None:
-    modules = ("workers.onnx", "stages.chain", "stages.job", "stages.bench", "stages.corpus", "tasks.corpus_build",
-               "tasks.texts", "export.graph", "export.parity")
+    modules = (
+        "workers.onnx",
+        "stages.chain",
+        "stages.job",
+        "stages.bench",
+        "stages.corpus",
+        "tasks.corpus_build",
+        "tasks.texts",
+        "export.graph",
+        "export.parity",
+    )
     program = f"""
 import importlib, sys
 for name in {modules!r}:
@@ -99,8 +108,10 @@ for name in {modules!r}:
 
 
 def test_the_worker_that_ships_loads_the_standard_library_only_until_it_is_asked() -> None:
-    program = ("import sys; before = set(sys.modules); import edgedistil.workers.onnx; "
-               "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before} - sys.stdlib_module_names))")
+    program = (
+        "import sys; before = set(sys.modules); import edgedistil.workers.onnx; "
+        "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before} - sys.stdlib_module_names))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["edgedistil"]
 

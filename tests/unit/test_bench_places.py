@@ -13,8 +13,11 @@ INPUTS = {"candidate": "/c", "parent": "/p", "torch_parent": "/t", "peer": "/x"}
 
 
 def request(engine: str = "onnxruntime", interpreters: dict[str, str] | None = None, **workers: Any) -> dict[str, Any]:
-    options = {"device": {"engine": engine}, "compression": {"quantization": {"method": "nf4"}},
-               "baseline_workers": workers}
+    options = {
+        "device": {"engine": engine},
+        "compression": {"quantization": {"method": "nf4"}},
+        "baseline_workers": workers,
+    }
     return {"inputs": INPUTS, "options": options, "runtime": {"interpreters": interpreters or {}}}
 
 

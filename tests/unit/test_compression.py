@@ -42,12 +42,19 @@ def masked_gradients(model: Any, ids: list[int], label: int) -> tuple[list[Tenso
 
 
 @KINDS
-@pytest.mark.parametrize(("importance", "reduce"),
-                         [(FisherImportance(), torch.square), (TaylorImportance(), torch.abs)])
+@pytest.mark.parametrize(
+    ("importance", "reduce"), [(FisherImportance(), torch.square), (TaylorImportance(), torch.abs)]
+)
 @pytest.mark.parametrize("uneven", [False, True])
 def test_importance_equals_brute_force_sentence_by_sentence(
-        kind: str, importance: Any, reduce: Callable[[Tensor], Tensor], uneven: bool, tiny_model: Callable[..., Any],
-        sentence_ids: list[list[int]], uneven_cut: Callable[[Any], Any]) -> None:
+    kind: str,
+    importance: Any,
+    reduce: Callable[[Tensor], Tensor],
+    uneven: bool,
+    tiny_model: Callable[..., Any],
+    sentence_ids: list[list[int]],
+    uneven_cut: Callable[[Any], Any],
+) -> None:
     model = uneven_cut(tiny_model(kind)) if uneven else tiny_model(kind)
     found = importance(model, batches(sentence_ids, 5))
     wanted = Scores([torch.zeros_like(s) for s in found.heads], [torch.zeros_like(s) for s in found.neurons])
@@ -62,8 +69,9 @@ def test_importance_equals_brute_force_sentence_by_sentence(
 
 
 @KINDS
-def test_importance_does_not_depend_on_batches_and_leaves_no_trace(kind: str, tiny_model: Callable[..., Any],
-                                                                   sentence_ids: list[list[int]]) -> None:
+def test_importance_does_not_depend_on_batches_and_leaves_no_trace(
+    kind: str, tiny_model: Callable[..., Any], sentence_ids: list[list[int]]
+) -> None:
     model = tiny_model(kind)
     one, many = (FisherImportance()(model, batches(sentence_ids, size)) for size in (1, 12))
     for a, b in zip(one.heads + one.neurons, many.heads + many.neurons, strict=True):
@@ -86,8 +94,11 @@ def test_magnitude_pruning_zeroes_exactly_the_smallest(kind: str, ratio: float, 
     model, before = tiny_model(kind), tiny_model(kind)
     facts = prune_magnitude(model, ratio)
     names = {id(p): n for n, p in model.named_parameters()}
-    pruned = {names[id(linear.weight)] for layer in encoder_layers(model)
-              for linear in (layer.query, layer.key, layer.value, layer.out, layer.ffn_in, layer.ffn_out)}
+    pruned = {
+        names[id(linear.weight)]
+        for layer in encoder_layers(model)
+        for linear in (layer.query, layer.key, layer.value, layer.out, layer.ffn_in, layer.ffn_out)
+    }
     old = {n: p.detach() for n, p in before.named_parameters()}
     total = sum(old[n].numel() for n in pruned)
     assert total == 2 * (4 * 32 * 32 + 2 * 32 * 64)
@@ -111,8 +122,10 @@ def test_magnitude_ratio_too_small_for_one_weight_changes_nothing(tiny_model: Ca
 def random_scores(model: Any, seed: int) -> Scores:
     generator = torch.Generator().manual_seed(seed)
     layers = encoder_layers(model)
-    return Scores([torch.rand(x.heads, generator=generator) for x in layers],
-                  [torch.rand(x.neurons, generator=generator) for x in layers])
+    return Scores(
+        [torch.rand(x.heads, generator=generator) for x in layers],
+        [torch.rand(x.neurons, generator=generator) for x in layers],
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -157,8 +170,9 @@ def test_unit_costs_are_the_weights_that_a_unit_owns(tiny_model: Callable[..., A
 
 
 @KINDS
-def test_cutting_units_that_nothing_reads_leaves_the_logits(kind: str, tiny_model: Callable[..., Any],
-                                                            sentence_ids: list[list[int]]) -> None:
+def test_cutting_units_that_nothing_reads_leaves_the_logits(
+    kind: str, tiny_model: Callable[..., Any], sentence_ids: list[list[int]]
+) -> None:
     model = tiny_model(kind)
     heads, neurons = [[1], [0, 3]], [list(range(3, 19)), [*range(40), 63]]
     with torch.no_grad():
@@ -169,8 +183,13 @@ def test_cutting_units_that_nothing_reads_leaves_the_logits(kind: str, tiny_mode
     inputs = {k: v for k, v in batches(sentence_ids, 12)[0].items() if k in ("input_ids", "attention_mask")}
     with torch.inference_mode():
         before = model(**inputs).logits
-    removed = cut(model, [Kept([h for h in range(4) if h not in a], [n for n in range(64) if n not in b])
-                          for a, b in zip(heads, neurons, strict=True)])
+    removed = cut(
+        model,
+        [
+            Kept([h for h in range(4) if h not in a], [n for n in range(64) if n not in b])
+            for a, b in zip(heads, neurons, strict=True)
+        ],
+    )
     assert removed == pytest.approx((3 * 1048 + 57 * 65) / (8 * 1048 + 128 * 65))
     with torch.inference_mode():
         after = model(**inputs).logits
@@ -179,8 +198,9 @@ def test_cutting_units_that_nothing_reads_leaves_the_logits(kind: str, tiny_mode
 
 
 @KINDS
-def test_cut_model_still_learns(kind: str, tiny_model: Callable[..., Any], uneven_cut: Callable[[Any], Any],
-                                sentence_ids: list[list[int]]) -> None:
+def test_cut_model_still_learns(
+    kind: str, tiny_model: Callable[..., Any], uneven_cut: Callable[[Any], Any], sentence_ids: list[list[int]]
+) -> None:
     model = uneven_cut(tiny_model(kind))
     batch = batches(sentence_ids, 12)[0]
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits

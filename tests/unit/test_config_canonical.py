@@ -14,17 +14,36 @@ from edgedistil.config.schemas import Compression, Pruning, Quantization, Recove
 FISHER = {"_target_": "edgedistil.compression.importance.FisherImportance"}
 
 
-def compression(pruning: str = "none", ratio: float = 0.5, recovery: str = "none", steps: int = 600,
-                quantization: str = "none", **options: Any) -> dict[str, Any]:
-    return asdict(Compression(Pruning(pruning, ratio, importance=FISHER), Recovery(recovery, steps=steps),
-                              Quantization(quantization, **options)))
+def compression(
+    pruning: str = "none",
+    ratio: float = 0.5,
+    recovery: str = "none",
+    steps: int = 600,
+    quantization: str = "none",
+    **options: Any,
+) -> dict[str, Any]:
+    return asdict(
+        Compression(
+            Pruning(pruning, ratio, importance=FISHER),
+            Recovery(recovery, steps=steps),
+            Quantization(quantization, **options),
+        )
+    )
 
 
 def test_unpruned_at_three_ratios_is_one_cell() -> None:
     cells = [canonical_compression(compression("none", ratio)) for ratio in (0.3, 0.4, 0.5)]
-    assert cells[0] == cells[1] == cells[2] == {
-        "pruning": {"method": "none"}, "recovery": {"method": "none"}, "quantization": {"method": "none"},
-        "graph": {"padding": True}}
+    assert (
+        cells[0]
+        == cells[1]
+        == cells[2]
+        == {
+            "pruning": {"method": "none"},
+            "recovery": {"method": "none"},
+            "quantization": {"method": "none"},
+            "graph": {"padding": True},
+        }
+    )
 
 
 @pytest.mark.parametrize("method", ["structured", "magnitude"])
@@ -56,8 +75,10 @@ def test_magnitude_reads_its_ratio_only() -> None:
 
 
 def test_int8_ignores_block_size_and_4_bit_does_not() -> None:
-    int8 = [canonical_compression(compression(quantization="int8_dynamic", block_size=b, accuracy_level=a))
-            for b, a in ((32, 4), (64, 0))]
+    int8 = [
+        canonical_compression(compression(quantization="int8_dynamic", block_size=b, accuracy_level=a))
+        for b, a in ((32, 4), (64, 0))
+    ]
     int4 = [canonical_compression(compression(quantization="int4_ort", block_size=b)) for b in (32, 64)]
     assert int8[0] == int8[1]
     assert set(int8[0]["quantization"]) == {"method", "embeddings", "weights", "max_rms", "min_agreement"}
@@ -79,22 +100,34 @@ def test_canonical_form_is_a_fixed_point_and_leaves_its_input_alone() -> None:
     assert canonical_compression(dense) == dense
 
 
-@pytest.mark.parametrize(("cell", "label"), [
-    (compression(), "dense · FP32"),
-    (compression(quantization="int8_dynamic"), "dense · INT8"),
-    (compression("magnitude", 0.5), "magnitude 50 % · FP32"),
-    (compression("structured", 0.325, "distillation", quantization="int4_ort"), "structured 32.5 % + recovery · 4-bit"),
-    (compression("structured", 0.3, quantization="nf4"), "structured 30 % · NF4"),
-    (compression("structured", 0.0, "distillation", quantization="llm_int8"), "dense · LLM.int8"),
-])
+@pytest.mark.parametrize(
+    ("cell", "label"),
+    [
+        (compression(), "dense · FP32"),
+        (compression(quantization="int8_dynamic"), "dense · INT8"),
+        (compression("magnitude", 0.5), "magnitude 50 % · FP32"),
+        (
+            compression("structured", 0.325, "distillation", quantization="int4_ort"),
+            "structured 32.5 % + recovery · 4-bit",
+        ),
+        (compression("structured", 0.3, quantization="nf4"), "structured 30 % · NF4"),
+        (compression("structured", 0.0, "distillation", quantization="llm_int8"), "dense · LLM.int8"),
+    ],
+)
 def test_label(cell: dict[str, Any], label: str) -> None:
     assert compression_label(canonical_compression(cell)) == label
 
 
-@pytest.mark.parametrize(("method", "engines"), [
-    ("none", {"onnxruntime", "torch"}), ("int8_dynamic", {"onnxruntime"}), ("int4_ort", {"onnxruntime"}),
-    ("nf4", {"torch"}), ("llm_int8", {"torch"}),
-])
+@pytest.mark.parametrize(
+    ("method", "engines"),
+    [
+        ("none", {"onnxruntime", "torch"}),
+        ("int8_dynamic", {"onnxruntime"}),
+        ("int4_ort", {"onnxruntime"}),
+        ("nf4", {"torch"}),
+        ("llm_int8", {"torch"}),
+    ],
+)
 def test_engines_of_each_quantization(method: str, engines: set[str]) -> None:
     for engine in ("onnxruntime", "torch"):
         cell = canonical_compression(compression(quantization=method))
@@ -118,7 +151,8 @@ def test_bare_onnx_is_measured_as_it_is() -> None:
 
 def test_recovery_after_magnitude_pruning_is_refused_because_it_would_fill_the_zeros() -> None:
     compression = {
-        "pruning": {"method": "magnitude", "ratio": 0.5}, "recovery": {"method": "distillation"},
+        "pruning": {"method": "magnitude", "ratio": 0.5},
+        "recovery": {"method": "distillation"},
         "quantization": {"method": "none"},
     }
     device = {"engine": "onnxruntime"}

@@ -36,14 +36,17 @@ def refusal(cfg: DictConfig) -> str:
     return line
 
 
-@pytest.mark.parametrize(("name", "wrong", "nearest"), [
-    ("model__origin", "foldr", "folder"),
-    ("compression__pruning__method", "structred", "structured"),
-    ("compression__recovery__method", "distilation", "distillation"),
-    ("compression__quantization__method", "int8_dynamc", "int8_dynamic"),
-    ("device__engine", "onnxruntim", "onnxruntime"),
-    ("task__kind", "sequence_clasification", "sequence_classification"),
-])
+@pytest.mark.parametrize(
+    ("name", "wrong", "nearest"),
+    [
+        ("model__origin", "foldr", "folder"),
+        ("compression__pruning__method", "structred", "structured"),
+        ("compression__recovery__method", "distilation", "distillation"),
+        ("compression__quantization__method", "int8_dynamc", "int8_dynamic"),
+        ("device__engine", "onnxruntim", "onnxruntime"),
+        ("task__kind", "sequence_clasification", "sequence_classification"),
+    ],
+)
 def test_wrong_choice_names_the_nearest(bench: DictConfig, name: str, wrong: str, nearest: str) -> None:
     line = refusal(changed(bench, **{name: wrong}))
     assert line.startswith(f"{name.replace('__', '.')}={wrong!r} is unknown; allowed: ")
@@ -52,8 +55,9 @@ def test_wrong_choice_names_the_nearest(bench: DictConfig, name: str, wrong: str
 
 def test_wrong_entry_of_a_list_names_the_nearest(bench: DictConfig) -> None:
     line = refusal(changed(bench, task__metrics=["f1", "acuracy"]))
-    assert line == ("task.metrics holds 'acuracy'; allowed: accuracy, f1, matthews_correlation "
-                    "(did you mean 'accuracy'?)")
+    assert line == (
+        "task.metrics holds 'acuracy'; allowed: accuracy, f1, matthews_correlation (did you mean 'accuracy'?)"
+    )
 
 
 def test_nothing_is_guessed_for_a_word_like_no_other() -> None:
@@ -61,28 +65,31 @@ def test_nothing_is_guessed_for_a_word_like_no_other() -> None:
     assert closest("foldr", ("hub", "folder")) == " (did you mean 'folder'?)"
 
 
-@pytest.mark.parametrize(("name", "inside", "outside"), [
-    ("compression__pruning__ratio", [0.0, 0.999], [-0.01, 1.0]),
-    ("compression__pruning__calibration_sentences", [16], [15]),
-    ("compression__pruning__ffn_multiple", [1], [0]),
-    ("compression__recovery__steps", [0], [-1]),
-    ("compression__recovery__warmup_fraction", [0.0, 1.0], [-0.1, 1.01]),
-    ("compression__quantization__block_size", [16, 256], [15, 257]),
-    ("compression__quantization__accuracy_level", [0, 4], [-1, 5]),
-    ("task__max_length", [4, 8192], [3, 8193]),
-    ("task__held_out", [0.0, 0.5], [-0.1, 0.51]),
-    ("task__limit_train", [2, None], [1]),
-    ("loader__batch_size", [1], [0]),
-    ("device__threads", [1, 1024], [0, 1025]),
-    ("measurement__rounds", [2], [1]),
-    ("measurement__burst", [1], [0]),
-    ("measurement__cold_starts", [1], [0]),
-    ("measurement__generations", [1], [0]),
-    ("measurement__seconds", [0], [-1]),
-    ("measurement__warmup_limit", [2, 1000], [1, 1001]),
-    ("measurement__repeat", [0], [-1]),
-    ("store__threads", [1, None], [0]),
-])
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("compression__pruning__ratio", [0.0, 0.999], [-0.01, 1.0]),
+        ("compression__pruning__calibration_sentences", [16], [15]),
+        ("compression__pruning__ffn_multiple", [1], [0]),
+        ("compression__recovery__steps", [0], [-1]),
+        ("compression__recovery__warmup_fraction", [0.0, 1.0], [-0.1, 1.01]),
+        ("compression__quantization__block_size", [16, 256], [15, 257]),
+        ("compression__quantization__accuracy_level", [0, 4], [-1, 5]),
+        ("task__max_length", [4, 8192], [3, 8193]),
+        ("task__held_out", [0.0, 0.5], [-0.1, 0.51]),
+        ("task__limit_train", [2, None], [1]),
+        ("loader__batch_size", [1], [0]),
+        ("device__threads", [1, 1024], [0, 1025]),
+        ("measurement__rounds", [2], [1]),
+        ("measurement__burst", [1], [0]),
+        ("measurement__cold_starts", [1], [0]),
+        ("measurement__generations", [1], [0]),
+        ("measurement__seconds", [0], [-1]),
+        ("measurement__warmup_limit", [2, 1000], [1, 1001]),
+        ("measurement__repeat", [0], [-1]),
+        ("store__threads", [1, None], [0]),
+    ],
+)
 def test_ranges_hold_at_their_edges(bench: DictConfig, name: str, inside: list[Any], outside: list[Any]) -> None:
     dotted = name.replace("__", ".")
     for value in inside:
@@ -103,8 +110,10 @@ def test_nan_is_out_of_range(bench: DictConfig) -> None:
 
 
 def test_missing_value_is_named_with_an_example(bench: DictConfig) -> None:
-    assert refusal(changed(bench, model__location="???")) == \
-        "model.location has no value and needs one. Example: model.location=..."
+    assert (
+        refusal(changed(bench, model__location="???"))
+        == "model.location has no value and needs one. Example: model.location=..."
+    )
 
 
 def test_wrong_type_is_one_line_that_names_the_option(bench: DictConfig) -> None:

@@ -44,8 +44,13 @@ def test_the_originals_limit_drops_eleven_tokens_and_keeps_twelve() -> None:
     assert len(pieces(list(range(10, 20)), rules, SPECIAL)[0]) == 12
 
 
-LINES = ["the film is very good", "", "nonsense words unheard", "a dull story , never funny and the plot is weak",
-         "xyzzy xyzzy xyzzy xyzzy xyzzy the"]
+LINES = [
+    "the film is very good",
+    "",
+    "nonsense words unheard",
+    "a dull story , never funny and the plot is weak",
+    "xyzzy xyzzy xyzzy xyzzy xyzzy the",
+]
 
 
 @pytest.fixture
@@ -70,8 +75,13 @@ def test_corpus_holds_the_kept_texts_and_their_counts(made: Any, tmp_path: Path,
     assert corpus.lengths().tolist() == [len(x) for x in expected]
     flat = [i for text in expected for i in text]
     assert corpus.counts.tolist() == np.bincount(flat, minlength=tokenizer.get_vocab_size()).tolist()
-    assert facts == {"lines": 5, "texts": 3, "tokens": len(flat), "dropped": 3,
-                     "vocabulary": tokenizer.get_vocab_size()}
+    assert facts == {
+        "lines": 5,
+        "texts": 3,
+        "tokens": len(flat),
+        "dropped": 3,
+        "vocabulary": tokenizer.get_vocab_size(),
+    }
     assert corpus.ids.dtype == np.uint16
     assert isinstance(corpus.ids, np.memmap)
     assert isinstance(corpus.offsets, np.memmap)
@@ -205,11 +215,15 @@ def test_a_split_of_a_data_folder_is_found_by_its_name(task_group: Any, tmp_path
         locate(task, "train", DigestCache(tmp_path / "digests.json"))
 
 
-@pytest.mark.parametrize(("content", "needle"), [
-    (b"", "is empty"),
-    (b"good\nbad \xff\xfe\n", "line 2 is not UTF-8 (byte 0xff at 4)"),
-    (b"x" * (LINE_LIMIT + 1), "line 1 has no end within 4 MiB"),
-], ids=["empty", "not UTF-8", "endless line"])
+@pytest.mark.parametrize(
+    ("content", "needle"),
+    [
+        (b"", "is empty"),
+        (b"good\nbad \xff\xfe\n", "line 2 is not UTF-8 (byte 0xff at 4)"),
+        (b"x" * (LINE_LIMIT + 1), "line 1 has no end within 4 MiB"),
+    ],
+    ids=["empty", "not UTF-8", "endless line"],
+)
 def test_bad_files_are_one_line(files: Any, tmp_path: Path, content: bytes, needle: str) -> None:
     path = tmp_path / "bad.txt"
     path.write_bytes(content)

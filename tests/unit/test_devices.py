@@ -54,8 +54,12 @@ def test_times_of_all_our_cores_go_up() -> None:
 def test_the_quietest_are_those_with_the_least_work(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgedistil.devices import cores
 
-    states = iter([{c: cores.CoreTimes(0, 0, 0) for c in range(4)},
-                   {c: cores.CoreTimes(b, 0, 1) for c, b in enumerate((0.9, 0.1, 0.5, 0.0))}])
+    states = iter(
+        [
+            {c: cores.CoreTimes(0, 0, 0) for c in range(4)},
+            {c: cores.CoreTimes(b, 0, 1) for c, b in enumerate((0.9, 0.1, 0.5, 0.0))},
+        ]
+    )
     monkeypatch.setattr(cores, "core_times", lambda: next(states))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     assert quietest_cores(2, seconds=0) == ([1, 2], None)

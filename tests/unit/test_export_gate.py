@@ -27,9 +27,12 @@ def graph(initialisers: dict[str, Any], nodes: list[onnx.NodeProto] | None = Non
     names = list(initialisers)
     chain = [helper.make_node("MatMul", [f"x{i}", name], [f"x{i + 1}"]) for i, name in enumerate(names)]
     body = helper.make_graph(
-        chain if nodes is None else nodes, "g", [helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, 64])],
+        chain if nodes is None else nodes,
+        "g",
+        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, 64])],
         [helper.make_tensor_value_info(f"x{len(names)}", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(np.asarray(v), n) for n, v in initialisers.items()])
+        [numpy_helper.from_array(np.asarray(v), n) for n, v in initialisers.items()],
+    )
     return helper.make_model(body)
 
 
@@ -74,27 +77,32 @@ def test_initialiser_that_nothing_reads_is_found_at_any_size() -> None:
     assert lint(model, quantised=False) == ["left is stored and never read"]
 
 
-@pytest.mark.parametrize(("precision", "quantised"), [
-    (Float32(), False), (DynamicInt8(True, "s8"), True), (Blocks4Bit(True, 32, 4), True)])
+@pytest.mark.parametrize(
+    ("precision", "quantised"), [(Float32(), False), (DynamicInt8(True, "s8"), True), (Blocks4Bit(True, 32, 4), True)]
+)
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
-def test_our_own_files_are_clean(kind: str, precision: Precision, quantised: bool, tiny_model: Callable[..., Any],
-                                 tiny_folder: Callable[..., Path]) -> None:
+def test_our_own_files_are_clean(
+    kind: str, precision: Precision, quantised: bool, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     # Wide enough that every matrix is above the size that lint looks at.
-    shape = {"distilbert": {"dim": 128, "hidden_dim": 256},
-             "bert": {"hidden_size": 128, "intermediate_size": 256}}[kind]
+    shape = {"distilbert": {"dim": 128, "hidden_dim": 256}, "bert": {"hidden_size": 128, "intermediate_size": 256}}[
+        kind
+    ]
     weights = read_model(tiny_folder(tiny_model(kind, **shape)))
     assert lint(write_graph(weights, precision, token_types=True), quantised) == []
 
 
 @pytest.mark.parametrize("precision", [DynamicInt8(False, "s8"), Blocks4Bit(False, 32, 4)])
-def test_embeddings_left_in_float_on_purpose_are_no_fault(precision: Precision, tiny_model: Callable[..., Any],
-                                                          tiny_folder: Callable[..., Path]) -> None:
+def test_embeddings_left_in_float_on_purpose_are_no_fault(
+    precision: Precision, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     weights = read_model(tiny_folder(tiny_model("distilbert", dim=128, hidden_dim=256)))
     assert lint(write_graph(weights, precision, token_types=False), quantised=True, float_tables=True) == []
 
 
-def test_classifier_of_many_classes_left_in_float_on_purpose_is_no_fault(tiny_model: Callable[..., Any],
-                                                                         tiny_folder: Callable[..., Path]) -> None:
+def test_classifier_of_many_classes_left_in_float_on_purpose_is_no_fault(
+    tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     names = {i: f"class {i}" for i in range(40)}
     model = tiny_model("distilbert", dim=128, hidden_dim=256, id2label=names, label2id={v: k for k, v in names.items()})
     weights = read_model(tiny_folder(model))
@@ -134,8 +142,9 @@ def test_parity_of_a_faithful_file(referenced: Path) -> None:
     assert verdict(found, {"method": "none"}) is None
 
 
-def test_parity_of_a_file_of_other_weights(referenced: Path, tiny_model: Callable[..., Any],
-                                           tiny_folder: Callable[..., Path]) -> None:
+def test_parity_of_a_file_of_other_weights(
+    referenced: Path, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     other = tiny_folder(tiny_model("bert", seed=7), "other")
     onnx.save(write_graph(read_model(other), Float32(), token_types=True), referenced / "model.onnx")
     found = parity(referenced / "model.onnx", referenced)

@@ -71,8 +71,13 @@ def types_of(model: onnx.ModelProto) -> dict[str, int]:
 @pytest.mark.parametrize("structure", ["dense", "even", "uneven"])
 @pytest.mark.parametrize("token_types", [False, True])
 def test_float_logits_equal_pytorch_at_every_shape(
-        kind: str, structure: str, token_types: bool, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path],
-        uneven_cut: Callable[[Any], Any]) -> None:
+    kind: str,
+    structure: str,
+    token_types: bool,
+    tiny_model: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    uneven_cut: Callable[[Any], Any],
+) -> None:
     model = tiny_model(kind, **CALM)
     if structure == "even":
         cut(model, EVEN)
@@ -82,8 +87,9 @@ def test_float_logits_equal_pytorch_at_every_shape(
     assert lint(onnx_model, quantised=False) == []
     engine = session(onnx_model)
     with_types = token_types and kind == "bert"
-    assert [i.name for i in engine.get_inputs()] == \
-        ["input_ids", "attention_mask"] + (["token_type_ids"] if with_types else [])
+    assert [i.name for i in engine.get_inputs()] == ["input_ids", "attention_mask"] + (
+        ["token_type_ids"] if with_types else []
+    )
     for shape in SHAPES:
         found, expected = both(model, engine, batch(shape))
         assert found.shape == (shape[0], 2)
@@ -115,23 +121,38 @@ def test_other_activations(activation: str, tiny_model: Callable[..., Any], tiny
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_activation_without_a_counterpart_is_the_users_error(tiny_model: Callable[..., Any],
-                                                             tiny_folder: Callable[..., Path]) -> None:
+def test_activation_without_a_counterpart_is_the_users_error(
+    tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     with pytest.raises(UserError, match="activation 'silu' can't be exported; supported: gelu, gelu_new, relu"):
         exported(tiny_folder(tiny_model("bert", hidden_act="silu")), Float32())
 
 
 @KINDS
 @pytest.mark.parametrize("uneven", [False, True])
-def test_int8_is_close_and_stored_as_int8(kind: str, uneven: bool, tiny_model: Callable[..., Any],
-                                          tiny_folder: Callable[..., Path], uneven_cut: Callable[[Any], Any]) -> None:
+def test_int8_is_close_and_stored_as_int8(
+    kind: str,
+    uneven: bool,
+    tiny_model: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    uneven_cut: Callable[[Any], Any],
+) -> None:
     model = uneven_cut(tiny_model(kind, **CALM)) if uneven else tiny_model(kind, **CALM)
     folder = tiny_folder(model)
     quantised = exported(folder, DynamicInt8(embeddings=True, weights=NATIVE))
     stored = types_of(quantised)
-    matrices = {"words.table", "positions.table", "dense.weight", "layer0.qkv.weight", "layer1.query.weight",
-                "layer1.key.weight", "layer1.value.weight", "layer0.ffn_in.weight", "layer1.ffn_out.weight",
-                "layer0.out.weight"}
+    matrices = {
+        "words.table",
+        "positions.table",
+        "dense.weight",
+        "layer0.qkv.weight",
+        "layer1.query.weight",
+        "layer1.key.weight",
+        "layer1.value.weight",
+        "layer0.ffn_in.weight",
+        "layer1.ffn_out.weight",
+        "layer0.out.weight",
+    }
     assert matrices <= set(stored)
     assert all(stored[name] == onnx.TensorProto.INT8 for name in matrices)
     assert stored["logits.weight"] == onnx.TensorProto.FLOAT
@@ -141,8 +162,9 @@ def test_int8_is_close_and_stored_as_int8(kind: str, uneven: bool, tiny_model: C
 
 
 @KINDS
-def test_four_bits_are_close_ish_and_smaller_than_int8(kind: str, tiny_model: Callable[..., Any],
-                                                       tiny_folder: Callable[..., Path]) -> None:
+def test_four_bits_are_close_ish_and_smaller_than_int8(
+    kind: str, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = tiny_model(kind, **CALM)
     folder = tiny_folder(model)
     quantised = exported(folder, Blocks4Bit(embeddings=True, block_size=32, accuracy_level=0))
@@ -157,9 +179,9 @@ def test_four_bits_are_close_ish_and_smaller_than_int8(kind: str, tiny_model: Ca
 
 
 @pytest.mark.parametrize("block_size", [16, 32, 64])
-def test_block_size_need_not_divide_any_width(block_size: int, tiny_model: Callable[..., Any],
-                                              tiny_folder: Callable[..., Path],
-                                              uneven_cut: Callable[[Any], Any]) -> None:
+def test_block_size_need_not_divide_any_width(
+    block_size: int, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path], uneven_cut: Callable[[Any], Any]
+) -> None:
     model = uneven_cut(tiny_model("distilbert", **CALM))
     quantised = exported(tiny_folder(model), Blocks4Bit(embeddings=True, block_size=block_size, accuracy_level=0))
     weight = next(t for t in quantised.graph.initializer if t.name == "layer0.ffn_out.weight")
@@ -170,8 +192,9 @@ def test_block_size_need_not_divide_any_width(block_size: int, tiny_model: Calla
 
 
 @pytest.mark.parametrize("level", [0, 4])
-def test_four_bit_weights_on_the_grid_are_exact(level: int, tiny_model: Callable[..., Any],
-                                                tiny_folder: Callable[..., Path]) -> None:
+def test_four_bit_weights_on_the_grid_are_exact(
+    level: int, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = tiny_model("distilbert", **CALM)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -189,10 +212,13 @@ def test_four_bit_weights_on_the_grid_are_exact(level: int, tiny_model: Callable
     np.testing.assert_allclose(found, expected, atol=1e-4 if level == 0 else 0.1 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("precision", [DynamicInt8(embeddings=False, weights=NATIVE),
-                                       Blocks4Bit(embeddings=False, block_size=32, accuracy_level=0)])
-def test_embeddings_stay_in_float_when_asked(precision: Precision, tiny_model: Callable[..., Any],
-                                             tiny_folder: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    "precision",
+    [DynamicInt8(embeddings=False, weights=NATIVE), Blocks4Bit(embeddings=False, block_size=32, accuracy_level=0)],
+)
+def test_embeddings_stay_in_float_when_asked(
+    precision: Precision, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = tiny_model("distilbert", **CALM)
     quantised = exported(tiny_folder(model), precision)
     assert types_of(quantised)["words.table"] == onnx.TensorProto.FLOAT
@@ -211,21 +237,25 @@ def test_precision_goes_by_the_canonical_names() -> None:
 
 
 @KINDS
-def test_parameters_read_from_the_folder_are_all_of_the_models(kind: str, tiny_model: Callable[..., Any],
-                                                               uneven_cut: Callable[[Any], Any],
-                                                               tiny_folder: Callable[..., Path]) -> None:
+def test_parameters_read_from_the_folder_are_all_of_the_models(
+    kind: str, tiny_model: Callable[..., Any], uneven_cut: Callable[[Any], Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = uneven_cut(tiny_model(kind, **CALM))
     weights = read_model(tiny_folder(model))
     assert weights.parameters == count_parameters(model)
     assert [(x.heads, x.ffn_in.bias.size) for x in weights.encoder.layers] == [(1, 24), (3, 40)]
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"model_type": "roberta"}, "model_type='roberta' can't be exported; supported: bert, distilbert"),
-    ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key' can't be exported"),
-])
-def test_folder_that_can_not_be_exported_says_why(changes: dict[str, str], message: str,
-                                                  tiny_folder: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "roberta"}, "model_type='roberta' can't be exported; supported: bert, distilbert"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key' can't be exported"),
+    ],
+)
+def test_folder_that_can_not_be_exported_says_why(
+    changes: dict[str, str], message: str, tiny_folder: Callable[..., Path]
+) -> None:
     import json
 
     folder = tiny_folder("bert")
@@ -241,8 +271,11 @@ def task_model(kind: str, head: str, **changes: Any) -> Any:
 
     names = {"distilbert": "DistilBert", "bert": "Bert"}
     common = {"vocab_size": 90, "max_position_embeddings": 64, "pad_token_id": 0, **CALM}
-    shape = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64} if kind == "distilbert" else \
-        {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    shape = (
+        {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+        if kind == "distilbert"
+        else {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    )
     torch.manual_seed(0)
     config = getattr(transformers, names[kind] + "Config")(**common | shape | changes)
     model = getattr(transformers, f"{names[kind]}For{head}")(config)
@@ -277,8 +310,10 @@ def test_spans_equal_pytorch(kind: str, token_types: bool, tmp_path: Path) -> No
 
 
 @KINDS
-@pytest.mark.parametrize("precision", [Float32(), DynamicInt8(True, NATIVE), DynamicInt8(True, "u8"),
-                                       DynamicInt8(False, "u8"), Blocks4Bit(True, 32, 0)])
+@pytest.mark.parametrize(
+    "precision",
+    [Float32(), DynamicInt8(True, NATIVE), DynamicInt8(True, "u8"), DynamicInt8(False, "u8"), Blocks4Bit(True, 32, 0)],
+)
 def test_the_vocabulary_head_is_tied_and_answers_as_pytorch(kind: str, precision: Precision, tmp_path: Path) -> None:
     model = task_model(kind, "MaskedLM")
     written = exported(saved(model, tmp_path), precision)
@@ -305,8 +340,9 @@ def test_an_untied_decoder_is_the_users_error(tmp_path: Path) -> None:
 
 @KINDS
 @pytest.mark.parametrize("precision", [Float32(), DynamicInt8(True, NATIVE)])
-def test_without_padding_one_text_gets_the_same_answer(kind: str, precision: Precision,
-                                                       tiny_folder: Callable[..., Path]) -> None:
+def test_without_padding_one_text_gets_the_same_answer(
+    kind: str, precision: Precision, tiny_folder: Callable[..., Path]
+) -> None:
     weights = read_model(tiny_folder(kind))
     masked, bare = (session(write_graph(weights, precision, padding=p)) for p in (True, False))
     assert [i.name for i in bare.get_inputs()] == ["input_ids"]
@@ -317,10 +353,17 @@ def test_without_padding_one_text_gets_the_same_answer(kind: str, precision: Pre
 
 
 @KINDS
-@pytest.mark.parametrize("weights", [pytest.param("s8", marks=pytest.mark.skipif(
-    saturates_int8(), reason="x86 without VNNI saturates")), "s8_7bit", "u8"])
-def test_the_device_chooses_the_form_of_the_weights(kind: str, weights: str, tiny_model: Callable[..., Any],
-                                                    tiny_folder: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param("s8", marks=pytest.mark.skipif(saturates_int8(), reason="x86 without VNNI saturates")),
+        "s8_7bit",
+        "u8",
+    ],
+)
+def test_the_device_chooses_the_form_of_the_weights(
+    kind: str, weights: str, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = tiny_model(kind, **CALM)
     written = exported(tiny_folder(model), DynamicInt8(True, weights))
     arrays = {t.name: onnx.numpy_helper.to_array(t) for t in written.graph.initializer}
@@ -337,8 +380,9 @@ def test_another_form_of_weights_is_an_error() -> None:
 
 
 @KINDS
-def test_weights_beside_the_graph_load_to_the_same_answers(kind: str, tmp_path: Path,
-                                                           tiny_folder: Callable[..., Path]) -> None:
+def test_weights_beside_the_graph_load_to_the_same_answers(
+    kind: str, tmp_path: Path, tiny_folder: Callable[..., Path]
+) -> None:
     model = exported(tiny_folder(kind), DynamicInt8(True, NATIVE))
     feed = {k: v for k, v in batch((2, 9)).items() if k != "token_type_ids"}
     expected = session(model).run(None, feed)[0]
@@ -353,8 +397,9 @@ def test_weights_beside_the_graph_load_to_the_same_answers(kind: str, tmp_path: 
 
 @KINDS
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-def test_standard_operators_compute_the_same(kind: str, activation: str, tiny_model: Callable[..., Any],
-                                             tiny_folder: Callable[..., Path]) -> None:
+def test_standard_operators_compute_the_same(
+    kind: str, activation: str, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = tiny_model(kind, **{"activation" if kind == "distilbert" else "hidden_act": activation}, **CALM)
     weights = read_model(tiny_folder(model))
     plain = write_graph(weights, Float32(), standard=True)
@@ -367,9 +412,15 @@ def test_standard_operators_compute_the_same(kind: str, activation: str, tiny_mo
 
 @KINDS
 @pytest.mark.parametrize("uneven", [False, True])
-def test_the_graph_answers_as_pytorchs_exporter(kind: str, uneven: bool, tiny_model: Callable[..., Any], tmp_path: Path,
-                                                tiny_folder: Callable[..., Path], sentence_ids: list[list[int]],
-                                                uneven_cut: Callable[[Any], Any]) -> None:
+def test_the_graph_answers_as_pytorchs_exporter(
+    kind: str,
+    uneven: bool,
+    tiny_model: Callable[..., Any],
+    tmp_path: Path,
+    tiny_folder: Callable[..., Path],
+    sentence_ids: list[list[int]],
+    uneven_cut: Callable[[Any], Any],
+) -> None:
     model = uneven_cut(tiny_model(kind, **CALM)) if uneven else tiny_model(kind, **CALM)
     folder = tiny_folder(model)
     write_reference(model, folder, sentence_ids, [[0] * len(row) for row in sentence_ids], seed=0)

@@ -27,9 +27,16 @@ def electra(tmp_path: Path, tokenizer_file: Path, sentence_ids: list[list[int]])
     from transformers import ElectraConfig, ElectraForSequenceClassification
 
     torch.manual_seed(0)
-    config = ElectraConfig(vocab_size=120, embedding_size=32, hidden_size=32, num_hidden_layers=2,
-                           num_attention_heads=4, intermediate_size=64, max_position_embeddings=64,
-                           initializer_range=0.2)
+    config = ElectraConfig(
+        vocab_size=120,
+        embedding_size=32,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
     model = ElectraForSequenceClassification(config).eval()
     save_model(model, tmp_path / "electra", {"title": "electra", "lines": []})
     shutil.copyfile(tokenizer_file, tmp_path / "electra" / "tokenizer.json")
@@ -39,8 +46,12 @@ def electra(tmp_path: Path, tokenizer_file: Path, sentence_ids: list[list[int]])
 
 def request(source: Path, output: Path, quantization: dict[str, Any], padding: bool = True) -> dict[str, Any]:
     output.mkdir()
-    return {"options": {"quantization": quantization, "graph": {"padding": padding}}, "inputs": {"model": str(source)},
-            "output": str(output), "label": "other"}
+    return {
+        "options": {"quantization": quantization, "graph": {"padding": padding}},
+        "inputs": {"model": str(source)},
+        "output": str(output),
+        "label": "other",
+    }
 
 
 def answer(folder: Path, ids: list[int]) -> Any:
@@ -64,10 +75,12 @@ def test_float_and_int8_of_another_architecture(electra: Path, tmp_path: Path, s
     assert np.abs(answer(tmp_path / "int8", sentence_ids[0]) - expected).max() > 0
 
 
-@pytest.mark.parametrize(("quantization", "padding"), [({"method": "int4_ort", "embeddings": True}, True),
-                                                       ({"method": "none"}, False)])
-def test_what_only_a_written_graph_can_have_is_refused(electra: Path, tmp_path: Path, quantization: dict[str, Any],
-                                                       padding: bool) -> None:
+@pytest.mark.parametrize(
+    ("quantization", "padding"), [({"method": "int4_ort", "embeddings": True}, True), ({"method": "none"}, False)]
+)
+def test_what_only_a_written_graph_can_have_is_refused(
+    electra: Path, tmp_path: Path, quantization: dict[str, Any], padding: bool
+) -> None:
     with pytest.raises(UserError, match=r"model_type='electra'.*none and int8_dynamic, with padding"):
         export(request(electra, tmp_path / "out", quantization, padding))
 
@@ -77,8 +90,9 @@ def test_another_architecture_can_not_be_cut(electra: Path) -> None:
         choose(load_classifier(electra), {}, 0.5, 16)
 
 
-def test_weights_are_readable_by_all_who_may_read_the_graph(tiny_folder: Callable[..., Path], tmp_path: Path,
-                                                            sentence_ids: list[list[int]]) -> None:
+def test_weights_are_readable_by_all_who_may_read_the_graph(
+    tiny_folder: Callable[..., Path], tmp_path: Path, sentence_ids: list[list[int]]
+) -> None:
     folder = tiny_folder("distilbert")
     write_reference(load_classifier(folder), folder, sentence_ids, [[0] * len(row) for row in sentence_ids], seed=0)
     export(request(folder, tmp_path / "out", {"method": "none"}))

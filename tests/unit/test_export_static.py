@@ -45,15 +45,19 @@ def test_even_values_keep_their_whole_range_and_a_lone_outlier_is_cut() -> None:
 
 
 @KINDS
-def test_observed_ranges_hold_what_pytorch_computes(kind: str, tiny_model: Callable[..., Any],
-                                                    tiny_folder: Callable[..., Path]) -> None:
+def test_observed_ranges_hold_what_pytorch_computes(
+    kind: str, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = tiny_model(kind, **CALM)
     weights = read_model(tiny_folder(model))
     assert all_token_products(weights) == [f"layer0.{p}" for p in ("qkv", "out", "ffn_in", "ffn_out")]
     sentences = texts(12)
     seen: list[torch.Tensor] = []
-    layer = model.distilbert.transformer.layer[0].ffn.lin2 if kind == "distilbert" else \
-        model.bert.encoder.layer[0].output.dense
+    layer = (
+        model.distilbert.transformer.layer[0].ffn.lin2
+        if kind == "distilbert"
+        else model.bert.encoder.layer[0].output.dense
+    )
     layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten()))
     with torch.inference_mode():
         for ids in sentences:
@@ -65,8 +69,9 @@ def test_observed_ranges_hold_what_pytorch_computes(kind: str, tiny_model: Calla
 
 
 @KINDS
-def test_products_join_while_the_error_stays_within_the_slack(kind: str, tiny_model: Callable[..., Any],
-                                                              tiny_folder: Callable[..., Path]) -> None:
+def test_products_join_while_the_error_stays_within_the_slack(
+    kind: str, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     weights = read_model(tiny_folder(tiny_model(kind, **CALM)))
     sentences = texts(128)
     none, _ = choose_static(weights, sentences, True, NATIVE, slack=-0.99)
@@ -84,8 +89,9 @@ def test_products_join_while_the_error_stays_within_the_slack(kind: str, tiny_mo
     assert len(some) <= 4
 
 
-def test_a_wrong_range_is_seen_and_left_out(tiny_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
-                                            tiny_model: Callable[..., Any]) -> None:
+def test_a_wrong_range_is_seen_and_left_out(
+    tiny_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tiny_model: Callable[..., Any]
+) -> None:
     import edgedistil.export.sensitivity as sensitivity
 
     def broken(*arguments: Any) -> dict[str, Range]:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from edgedistil.learning.base import decay_groups
 from edgedistil.learning.distillation import LogitDistillation
-from edgedistil.learning.fine_tuning import FineTuning, decay_groups
+from edgedistil.learning.fine_tuning import FineTuning
 from edgedistil.learning.losses import hidden_state_loss, soft_target_loss
 from edgedistil.learning.schedules import linear_warmup
 from edgedistil.tasks.batching import collate
@@ -120,8 +121,9 @@ def sgd(parameters: Any) -> torch.optim.Optimizer:
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "bert"])
-def test_fine_tuning_loss_is_mean_cross_entropy_and_padding_moves_nothing(kind: str, tiny_model: Callable[..., Any],
-                                                                          sentence_ids: list[list[int]]) -> None:
+def test_fine_tuning_loss_is_mean_cross_entropy_and_padding_moves_nothing(
+    kind: str, tiny_model: Callable[..., Any], sentence_ids: list[list[int]]
+) -> None:
     module = FineTuning(tiny_model(kind), sgd, linear_warmup, ["accuracy", "f1", "matthews_correlation"]).eval()
     rows = [(ids, [0] * len(ids), index % 2) for index, ids in enumerate(sentence_ids)]
     loss, logits = module.loss(collate(rows, 0))
@@ -132,8 +134,9 @@ def test_fine_tuning_loss_is_mean_cross_entropy_and_padding_moves_nothing(kind: 
 
 
 @pytest.mark.parametrize("hidden_weight", [0.0, 0.5])
-def test_distillation_step_adds_its_two_losses(hidden_weight: float, tiny_model: Callable[..., Any],
-                                               sentence_ids: list[list[int]]) -> None:
+def test_distillation_step_adds_its_two_losses(
+    hidden_weight: float, tiny_model: Callable[..., Any], sentence_ids: list[list[int]]
+) -> None:
     student, teacher = tiny_model("bert", seed=1), tiny_model("bert", seed=2)
     module = LogitDistillation(student, teacher, sgd, linear_warmup, temperature=2.0, hidden_weight=hidden_weight)
     logged: dict[str, float] = {}
@@ -143,8 +146,11 @@ def test_distillation_step_adds_its_two_losses(hidden_weight: float, tiny_model:
     inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids")}
     ours, theirs = (m(**inputs, output_hidden_states=True) for m in (student, teacher))
     soft = float(soft_target_loss(ours.logits, theirs.logits, 2.0))
-    hidden = float(hidden_state_loss(torch.stack(ours.hidden_states[1:]), torch.stack(theirs.hidden_states[1:]),
-                                     batch["attention_mask"]))
+    hidden = float(
+        hidden_state_loss(
+            torch.stack(ours.hidden_states[1:]), torch.stack(theirs.hidden_states[1:]), batch["attention_mask"]
+        )
+    )
     assert logged["train/soft_target_loss"] == pytest.approx(soft, rel=1e-5)
     assert float(loss) == pytest.approx(soft + hidden_weight * hidden, rel=1e-5)
     assert ("train/hidden_state_loss" in logged) == (hidden_weight > 0)

@@ -56,8 +56,14 @@ def test_speedup_is_of_the_same_round_so_a_moody_machine_cancels() -> None:
     moods = [[1.0, 5.0], [2.0, 9.0], [1.0, 3.0]]
     candidate, baseline = bursts(*moods), bursts(*[[1.5 * m for m in g] for g in moods])
     assert speedup(candidate, baseline) == {
-        "ratio": 1.5, "ci95_low": 1.5, "ci95_high": 1.5, "ci98_low": 1.5, "ci98_high": 1.5, "verdict": "faster",
-        "generations": 3}
+        "ratio": 1.5,
+        "ci95_low": 1.5,
+        "ci95_high": 1.5,
+        "ci98_low": 1.5,
+        "ci98_high": 1.5,
+        "verdict": "faster",
+        "generations": 3,
+    }
     assert speedup(baseline, candidate)["verdict"] == "slower"
 
 
@@ -77,10 +83,17 @@ def test_latency_figures_by_hand() -> None:
     rounds = [{"wall_ms": [1.0, 2.0, 3.0], "cpu_ms": [1.0, 1.0, 4.0]}, {"wall_ms": [4.0, 5.0], "cpu_ms": [2.0, 3.0]}]
     # Five values are too few for any bound: 2 x 0.5^5 > 5 %.
     none = {f"latency_ms_p{p}_ci95_{side}": None for p in (50, 90, 99) for side in ("low", "high")} | {
-        "latency_ms_p90_ci95_low": 3.0, "latency_ms_p99_ci95_low": 4.0}
+        "latency_ms_p90_ci95_low": 3.0,
+        "latency_ms_p99_ci95_low": 4.0,
+    }
     assert latency_figures(rounds) == none | {
-        "latency_ms_p50": 3.0, "latency_ms_p90": 4.6, "latency_ms_p99": 4.96, "latency_ms_min": 1.0,
-        "cpu_ms_p50": 2.0, "n": 5}
+        "latency_ms_p50": 3.0,
+        "latency_ms_p90": 4.6,
+        "latency_ms_p99": 4.96,
+        "latency_ms_min": 1.0,
+        "cpu_ms_p50": 2.0,
+        "n": 5,
+    }
 
 
 def test_throughput_by_hand() -> None:
@@ -114,8 +127,13 @@ def test_two_records_agree_where_their_intervals_overlap() -> None:
         return {"speedup": {"torch": {"real": {"ratio": (low + high) / 2, "ci95_low": low, "ci95_high": high}}}}
 
     (found,) = agreement(record(1.0, 1.2), record(1.2, 1.4))
-    assert found == {"baseline": "torch", "scenario": "real", "first": [1.0, 1.1, 1.2],
-                     "second": [1.2, pytest.approx(1.3), 1.4], "agree": True}
+    assert found == {
+        "baseline": "torch",
+        "scenario": "real",
+        "first": [1.0, 1.1, 1.2],
+        "second": [1.2, pytest.approx(1.3), 1.4],
+        "agree": True,
+    }
     assert agreement(record(1.0, 1.2), record(1.21, 1.4))[0]["agree"] is False
     assert agreement(record(1.21, 1.4), record(1.0, 1.2))[0]["agree"] is False
     with pytest.raises(ValueError, match="no ratio in common"):

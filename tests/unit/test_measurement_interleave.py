@@ -49,8 +49,10 @@ def test_every_worker_is_warmed_up_first_and_gets_every_burst_of_every_scenario(
     # Two blocks that agree are enough.
     assert sorted(warm) == sorted((w, s.name, 0, 3) for w in "abc" for s in SCENARIOS for _ in range(2))
     assert sorted(bursts) == sorted((w, s.name, r * 4, 4) for w in "abc" for s in SCENARIOS for r in range(6))
-    assert {w: {s: [len(r["wall_ms"]) for r in rounds] for s, rounds in scenarios.items()}
-            for w, scenarios in timed.samples.items()} == {w: {s.name: [4] * 6 for s in SCENARIOS} for w in "abc"}
+    assert {
+        w: {s: [len(r["wall_ms"]) for r in rounds] for s, rounds in scenarios.items()}
+        for w, scenarios in timed.samples.items()
+    } == {w: {s.name: [4] * 6 for s in SCENARIOS} for w in "abc"}
 
 
 def test_workers_take_turns_within_each_scenario_of_each_round() -> None:

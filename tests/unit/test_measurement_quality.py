@@ -21,8 +21,14 @@ def logits(answers: list[int], size: float = 1.0) -> Any:
 def test_quality_by_hand() -> None:
     found = quality(logits([1, 1, 0, 0, 1, 0, 1, 0]), np.array([1, 0, 0, 0, 1, 1, 1, 0]), ["accuracy", "f1"])
     # 6 right of 8: TP 3, FP 1, FN 1, TN 3
-    assert found == {"accuracy": 0.75, "f1": 0.75, "n": 8, "right": 6, "accuracy_ci95_low": pytest.approx(0.409275),
-                     "accuracy_ci95_high": pytest.approx(0.928521)}
+    assert found == {
+        "accuracy": 0.75,
+        "f1": 0.75,
+        "n": 8,
+        "right": 6,
+        "accuracy_ci95_low": pytest.approx(0.409275),
+        "accuracy_ci95_high": pytest.approx(0.928521),
+    }
 
 
 def test_against_parent_by_hand() -> None:
@@ -31,8 +37,14 @@ def test_against_parent_by_hand() -> None:
     child = [1, 0, 0, 1, 0, 0, 0, 1, 1, 1]
     # lost: rows 2, 3, 8; gained: row 4; flips: four rows
     found = against_parent(logits(child), logits(parent), labels)
-    assert found == {"accuracy_points": -20.0, "gained": 1, "lost": 3, "mcnemar_p": 0.625, "flips": 4,
-                     "max_logit_drift": 2.0}
+    assert found == {
+        "accuracy_points": -20.0,
+        "gained": 1,
+        "lost": 3,
+        "mcnemar_p": 0.625,
+        "flips": 4,
+        "max_logit_drift": 2.0,
+    }
 
 
 def test_flips_between_two_wrong_answers_move_no_point() -> None:
@@ -44,7 +56,13 @@ def test_flips_between_two_wrong_answers_move_no_point() -> None:
 def test_the_parent_itself_differs_in_nothing() -> None:
     answers = logits([0, 1, 1])
     assert against_parent(answers, answers, np.array([0, 0, 1])) == {
-        "accuracy_points": 0.0, "gained": 0, "lost": 0, "mcnemar_p": 1.0, "flips": 0, "max_logit_drift": 0.0}
+        "accuracy_points": 0.0,
+        "gained": 0,
+        "lost": 0,
+        "mcnemar_p": 1.0,
+        "flips": 0,
+        "max_logit_drift": 0.0,
+    }
 
 
 def test_drift_is_seen_where_no_answer_flips() -> None:
@@ -52,14 +70,30 @@ def test_drift_is_seen_where_no_answer_flips() -> None:
 
 
 def test_size_counts_what_the_engine_opens_and_nothing_else(tmp_path: Path) -> None:
-    sizes = {"model.onnx": 3_000_000, "model.safetensors": 5_000_000, "tokenizer.json": 700_000, "config.json": 600,
-             "structure.json": 400, "reference.safetensors": 9_000_000, "README.md": 100, "artifact.json": 50}
+    sizes = {
+        "model.onnx": 3_000_000,
+        "model.safetensors": 5_000_000,
+        "tokenizer.json": 700_000,
+        "config.json": 600,
+        "structure.json": 400,
+        "reference.safetensors": 9_000_000,
+        "README.md": 100,
+        "artifact.json": 50,
+    }
     for name, size in sizes.items():
         (tmp_path / name).write_bytes(b"x" * size)
     assert size_by_part(tmp_path, "onnxruntime") == {
-        "model_mb": 3.0, "tokenizer_mb": 0.7, "config_mb": 0.0006, "total_mb": 3.7006}
+        "model_mb": 3.0,
+        "tokenizer_mb": 0.7,
+        "config_mb": 0.0006,
+        "total_mb": 3.7006,
+    }
     assert size_by_part(tmp_path, "torch") == {
-        "model_mb": 5.0, "tokenizer_mb": 0.7, "config_mb": 0.001, "total_mb": 5.701}
+        "model_mb": 5.0,
+        "tokenizer_mb": 0.7,
+        "config_mb": 0.001,
+        "total_mb": 5.701,
+    }
     (tmp_path / "model.onnx.data").write_bytes(b"x" * 1_000_000)
     assert size_by_part(tmp_path, "onnxruntime")["model_mb"] == 4.0
     (tmp_path / "config.json").unlink()

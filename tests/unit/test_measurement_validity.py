@@ -7,20 +7,35 @@ import pytest
 from edgedistil.measurement.validity import machine_drift, reasons_against, switches_per_s, waiting_share
 
 STEADY = [1.0] * 9
-CALM = {"mode": "rapid", "cores": 1, "busy_cores_before": 0.5, "busy_cores_after": 0.5, "unsteady": [],
-        "meanwhile": {"others_cores": 0.5, "others_on_our_cores": 0.1, "steal_cores": 0.02},
-        "calibration_before": {"fp32_gops_per_s": 60.0, "int8_gops_per_s": 180.0},
-        "calibration_after": {"fp32_gops_per_s": 51.5, "int8_gops_per_s": 250.0}}
+CALM = {
+    "mode": "rapid",
+    "cores": 1,
+    "busy_cores_before": 0.5,
+    "busy_cores_after": 0.5,
+    "unsteady": [],
+    "meanwhile": {"others_cores": 0.5, "others_on_our_cores": 0.1, "steal_cores": 0.02},
+    "calibration_before": {"fp32_gops_per_s": 60.0, "int8_gops_per_s": 180.0},
+    "calibration_after": {"fp32_gops_per_s": 51.5, "int8_gops_per_s": 250.0},
+}
 
 
 def rounds_of(*values: float, cpu: float = 1.0, switches: int = 0, generations: int = 3) -> list[dict[str, Any]]:
-    return [{"generation": i * generations // len(values), "wall_ms": [v] * 8, "cpu_ms": [v * cpu] * 8,
-             "involuntary_switches": switches} for i, v in enumerate(values)]
+    return [
+        {
+            "generation": i * generations // len(values),
+            "wall_ms": [v] * 8,
+            "cpu_ms": [v * cpu] * 8,
+            "involuntary_switches": switches,
+        }
+        for i, v in enumerate(values)
+    ]
 
 
 def reasons(*candidate: float, changes: dict[str, Any] | None = None, **rounds: Any) -> list[str]:
-    samples = {"candidate": {"tokens_16": rounds_of(*(candidate or STEADY), **rounds)},
-               "parent": {"tokens_16": rounds_of(*STEADY)}}
+    samples = {
+        "candidate": {"tokens_16": rounds_of(*(candidate or STEADY), **rounds)},
+        "parent": {"tokens_16": rounds_of(*STEADY)},
+    }
     return reasons_against(samples, CALM | (changes or {}))
 
 
@@ -35,16 +50,27 @@ def test_too_few() -> None:
     assert reasons(generations=2) == ["2 generations of processes, fewer than 3"]
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"busy_cores_before": 0.61}, "others kept 0.61 cores busy before the run"),
-    ({"busy_cores_after": 0.7}, "others kept 0.70 cores busy after the run"),
-    ({"meanwhile": CALM["meanwhile"] | {"others_cores": 1.0}}, "others kept 1.00 cores busy during the run"),
-    ({"meanwhile": CALM["meanwhile"] | {"others_on_our_cores": 0.3}}, "others used 0.30 of our 1 cores during the run"),
-    ({"meanwhile": CALM["meanwhile"] | {"steal_cores": 0.1}}, "the hypervisor took 0.10 of our 1 cores during the run"),
-    ({"calibration_after": {"fp32_gops_per_s": 45.0, "int8_gops_per_s": 170.0}},
-     "the calibration product fp32 fell by 25%"),
-    ({"unsteady": ["real on a", "real on a"]}, "the warm-up of real on a never settled"),
-])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"busy_cores_before": 0.61}, "others kept 0.61 cores busy before the run"),
+        ({"busy_cores_after": 0.7}, "others kept 0.70 cores busy after the run"),
+        ({"meanwhile": CALM["meanwhile"] | {"others_cores": 1.0}}, "others kept 1.00 cores busy during the run"),
+        (
+            {"meanwhile": CALM["meanwhile"] | {"others_on_our_cores": 0.3}},
+            "others used 0.30 of our 1 cores during the run",
+        ),
+        (
+            {"meanwhile": CALM["meanwhile"] | {"steal_cores": 0.1}},
+            "the hypervisor took 0.10 of our 1 cores during the run",
+        ),
+        (
+            {"calibration_after": {"fp32_gops_per_s": 45.0, "int8_gops_per_s": 170.0}},
+            "the calibration product fp32 fell by 25%",
+        ),
+        ({"unsteady": ["real on a", "real on a"]}, "the warm-up of real on a never settled"),
+    ],
+)
 def test_what_the_machine_did(changes: dict[str, Any], said: str) -> None:
     assert reasons(changes=changes) == [said]
 
@@ -71,7 +97,8 @@ def test_drift_that_all_share_is_the_machines() -> None:
     samples = {"candidate": {"tokens_16": rounds_of(*fast)}, "parent": {"tokens_16": rounds_of(*slow)}}
     assert machine_drift(samples, "tokens_16") == pytest.approx(0.5)
     assert reasons_against(samples, CALM) == [
-        "tokens_16 moved by +50% on all workers between the halves of the run: machine"]
+        "tokens_16 moved by +50% on all workers between the halves of the run: machine"
+    ]
 
 
 def test_halves_of_real_sentences_may_differ_because_the_sentences_do() -> None:

@@ -36,8 +36,10 @@ def test_kept_layers_and_all_else_are_bit_equal(
     state = found.state_dict()
     assert all(torch.equal(state[name], value) for name, value in rest.items())
     again = tiny_folder(found, "again")
-    assert json.loads((again / "config.json").read_text())["n_layers" if kind == "distilbert" else
-                                                           "num_hidden_layers"] == 3
+    assert (
+        json.loads((again / "config.json").read_text())["n_layers" if kind == "distilbert" else "num_hidden_layers"]
+        == 3
+    )
     ids = torch.tensor([[2, 9, 11, 3]])
     reloaded = load_for_training(str(again), {"origin": "folder"}, ["negative", "positive"])
     torch.testing.assert_close(reloaded.eval()(ids).logits, found.eval()(ids).logits)

@@ -31,8 +31,9 @@ def refusal(call: Callable[[], Any]) -> str:
     return str(caught.value)
 
 
-def test_folder_is_known_by_its_files_not_its_place(locate: Callable[..., Origin],
-                                                    tiny_folder: Callable[..., Path]) -> None:
+def test_folder_is_known_by_its_files_not_its_place(
+    locate: Callable[..., Origin], tiny_folder: Callable[..., Path]
+) -> None:
     folder = tiny_folder("bert")
     found = locate(folder)
     names = ("config.json", "model.safetensors", "tokenizer.json")
@@ -43,15 +44,19 @@ def test_folder_is_known_by_its_files_not_its_place(locate: Callable[..., Origin
     assert locate(moved).identity == found.identity
 
 
-def test_structure_of_a_cut_model_is_part_of_its_identity(locate: Callable[..., Origin], tiny_model: Callable[..., Any],
-                                                          tiny_folder: Callable[..., Path],
-                                                          uneven_cut: Callable[[Any], Any]) -> None:
+def test_structure_of_a_cut_model_is_part_of_its_identity(
+    locate: Callable[..., Origin],
+    tiny_model: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    uneven_cut: Callable[[Any], Any],
+) -> None:
     found = locate(tiny_folder(uneven_cut(tiny_model("distilbert"))))
     assert set(found.identity["files"]) == {"config.json", "model.safetensors", "tokenizer.json", "structure.json"}
 
 
-def test_whether_a_folder_is_fine_tuned_is_seen_or_said(locate: Callable[..., Origin],
-                                                        tiny_folder: Callable[..., Path]) -> None:
+def test_whether_a_folder_is_fine_tuned_is_seen_or_said(
+    locate: Callable[..., Origin], tiny_folder: Callable[..., Path]
+) -> None:
     folder = tiny_folder("bert")
     assert locate(folder).fine_tuned
     said = locate(folder, fine_tuned=False, convert_to="distilbert")
@@ -62,8 +67,9 @@ def test_whether_a_folder_is_fine_tuned_is_seen_or_said(locate: Callable[..., Or
     assert not locate(folder).fine_tuned
 
 
-def test_folder_with_pickled_weights_only_is_refused(locate: Callable[..., Origin],
-                                                     tiny_folder: Callable[..., Path]) -> None:
+def test_folder_with_pickled_weights_only_is_refused(
+    locate: Callable[..., Origin], tiny_folder: Callable[..., Path]
+) -> None:
     folder = tiny_folder("bert")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     line = refusal(lambda: locate(folder))
@@ -77,16 +83,20 @@ def test_missing_file_is_named(locate: Callable[..., Origin], tiny_folder: Calla
     assert refusal(lambda: locate(folder)).startswith(f"{folder} is no complete model folder: {name} missing")
 
 
-def test_unknown_architecture_is_named_with_the_supported_ones(locate: Callable[..., Origin],
-                                                               tiny_folder: Callable[..., Path]) -> None:
+def test_unknown_architecture_is_named_with_the_supported_ones(
+    locate: Callable[..., Origin], tiny_folder: Callable[..., Path]
+) -> None:
     folder = tiny_folder("bert")
     (folder / "config.json").write_text('{"model_type": "gpt2"}')
-    assert refusal(lambda: locate(folder)) == \
-        f"{folder}/config.json has model_type='gpt2'; supported: bert, distilbert, albert, electra, mobilebert, roberta"
+    assert (
+        refusal(lambda: locate(folder))
+        == f"{folder}/config.json has model_type='gpt2'; supported: bert, distilbert, albert, electra, mobilebert, roberta"
+    )
 
 
-def test_config_that_is_no_json_is_the_users_error(locate: Callable[..., Origin],
-                                                   tiny_folder: Callable[..., Path]) -> None:
+def test_config_that_is_no_json_is_the_users_error(
+    locate: Callable[..., Origin], tiny_folder: Callable[..., Path]
+) -> None:
     folder = tiny_folder("bert")
     (folder / "config.json").write_text("{")
     assert "config.json" in refusal(lambda: locate(folder))
@@ -98,25 +108,33 @@ def test_place_that_is_neither_folder_nor_onnx_is_named(locate: Callable[..., Or
 
 
 def test_bare_onnx_file_takes_its_tokenizer_from_beside_it_or_from_a_folder(
-        locate: Callable[..., Origin], tmp_path: Path, tokenizer_file: Path) -> None:
+    locate: Callable[..., Origin], tmp_path: Path, tokenizer_file: Path
+) -> None:
     (tmp_path / "m.onnx").write_bytes(b"onnx")
     assert f"{tmp_path} has no tokenizer.json for m.onnx" in refusal(lambda: locate(tmp_path / "m.onnx"))
     found = locate(tmp_path / "m.onnx", tokenizer=str(tokenizer_file.parent))
     assert (found.bare_onnx, found.fine_tuned, found.tokenizer) == (True, True, str(tokenizer_file.parent))
-    assert found.identity == {"origin": "onnx", "model": file_digest(tmp_path / "m.onnx"),
-                              "tokenizer": file_digest(tokenizer_file)}
+    assert found.identity == {
+        "origin": "onnx",
+        "model": file_digest(tmp_path / "m.onnx"),
+        "tokenizer": file_digest(tokenizer_file),
+    }
 
 
 def test_hub_model_must_be_pinned(locate: Callable[..., Origin]) -> None:
-    assert refusal(lambda: locate("org/name", "hub")) == \
-        "model.revision is empty: pin the commit of the hub model 'org/name'"
+    assert (
+        refusal(lambda: locate("org/name", "hub"))
+        == "model.revision is empty: pin the commit of the hub model 'org/name'"
+    )
     found = locate("org/name", "hub", revision="abc")
-    assert found == Origin({"origin": "hub", "location": "org/name", "revision": "abc", "convert_to": None}, "org/name",
-                           False)
+    assert found == Origin(
+        {"origin": "hub", "location": "org/name", "revision": "abc", "convert_to": None}, "org/name", False
+    )
 
 
-def test_packaged_model_is_checked_by_its_hash(locate: Callable[..., Origin], tmp_path: Path,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_model_is_checked_by_its_hash(
+    locate: Callable[..., Origin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert "the only packaged model is 'all-MiniLM-L6-v2'" in refusal(lambda: locate("other", "package"))
     assert "get it with: make embedded-model" in refusal(lambda: locate("all-MiniLM-L6-v2", "package"))

@@ -68,8 +68,9 @@ def test_parameters_of_known_classifiers() -> None:
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "bert"])
-def test_layers_look_alike_for_both_architectures(kind: str, tiny_model: Callable[..., Any],
-                                                  uneven_cut: Callable[[Any], Any]) -> None:
+def test_layers_look_alike_for_both_architectures(
+    kind: str, tiny_model: Callable[..., Any], uneven_cut: Callable[[Any], Any]
+) -> None:
     model = tiny_model(kind)
     assert [(x.heads, x.neurons, x.head_size) for x in encoder_layers(model)] == [(4, 64, 8), (4, 64, 8)]
     assert not is_uneven(model)
@@ -80,9 +81,9 @@ def test_layers_look_alike_for_both_architectures(kind: str, tiny_model: Callabl
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "bert"])
-def test_unevenly_cut_model_comes_back_bit_for_bit(kind: str, tiny_model: Callable[..., Any],
-                                                   uneven_cut: Callable[[Any], Any],
-                                                   tiny_folder: Callable[..., Path]) -> None:
+def test_unevenly_cut_model_comes_back_bit_for_bit(
+    kind: str, tiny_model: Callable[..., Any], uneven_cut: Callable[[Any], Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = uneven_cut(tiny_model(kind))
     folder = tiny_folder(model)
     again = load_classifier(folder)
@@ -92,12 +93,17 @@ def test_unevenly_cut_model_comes_back_bit_for_bit(kind: str, tiny_model: Callab
     assert "`structure.json`" in (folder / "README.md").read_text()
 
 
-def test_unevenly_cut_model_answers_the_same_in_a_fresh_process(tiny_model: Callable[..., Any],
-                                                                uneven_cut: Callable[[Any], Any],
-                                                                tiny_folder: Callable[..., Path]) -> None:
+def test_unevenly_cut_model_answers_the_same_in_a_fresh_process(
+    tiny_model: Callable[..., Any], uneven_cut: Callable[[Any], Any], tiny_folder: Callable[..., Path]
+) -> None:
     model = uneven_cut(tiny_model("distilbert"))
-    done = subprocess.run([sys.executable, "-c", ANSWER, str(tiny_folder(model))], capture_output=True, text=True,
-                          check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", ANSWER, str(tiny_folder(model))],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -107,8 +113,9 @@ def test_unevenly_cut_model_answers_the_same_in_a_fresh_process(tiny_model: Call
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "bert"])
-def test_evenly_cut_ffn_with_all_heads_needs_nothing_of_ours(kind: str, tiny_model: Callable[..., Any],
-                                                             tiny_folder: Callable[..., Path]) -> None:
+def test_evenly_cut_ffn_with_all_heads_needs_nothing_of_ours(
+    kind: str, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     from transformers import AutoModelForSequenceClassification
 
     model = tiny_model(kind)
@@ -122,14 +129,20 @@ def test_evenly_cut_ffn_with_all_heads_needs_nothing_of_ours(kind: str, tiny_mod
     assert torch.equal(answer(load_classifier(folder)), answer(model))
 
 
-@pytest.mark.parametrize(("layers", "message"), [
-    ([{"heads": 2, "ffn": 24}, {"heads": 3, "ffn": 40}], "weights and structure.json disagree: size mismatch"),
-    ([{"heads": 1, "ffn": 24}], "lists 1 layers, config.json says 2"),
-])
-def test_structure_that_disagrees_with_the_weights_is_one_line(layers: list[dict[str, int]], message: str,
-                                                               tiny_model: Callable[..., Any],
-                                                               uneven_cut: Callable[[Any], Any],
-                                                               tiny_folder: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([{"heads": 2, "ffn": 24}, {"heads": 3, "ffn": 40}], "weights and structure.json disagree: size mismatch"),
+        ([{"heads": 1, "ffn": 24}], "lists 1 layers, config.json says 2"),
+    ],
+)
+def test_structure_that_disagrees_with_the_weights_is_one_line(
+    layers: list[dict[str, int]],
+    message: str,
+    tiny_model: Callable[..., Any],
+    uneven_cut: Callable[[Any], Any],
+    tiny_folder: Callable[..., Path],
+) -> None:
     folder = tiny_folder(uneven_cut(tiny_model("distilbert")))
     (folder / "structure.json").write_text(json.dumps({"head_size": 8, "layers": layers}))
     with pytest.raises(UserError) as caught:
@@ -138,9 +151,9 @@ def test_structure_that_disagrees_with_the_weights_is_one_line(layers: list[dict
     assert "\n" not in str(caught.value)
 
 
-def test_cut_weights_without_their_structure_are_refused(tiny_model: Callable[..., Any],
-                                                         uneven_cut: Callable[[Any], Any],
-                                                         tiny_folder: Callable[..., Path]) -> None:
+def test_cut_weights_without_their_structure_are_refused(
+    tiny_model: Callable[..., Any], uneven_cut: Callable[[Any], Any], tiny_folder: Callable[..., Path]
+) -> None:
     folder = tiny_folder(uneven_cut(tiny_model("distilbert")))
     (folder / "structure.json").unlink()
     with pytest.raises(UserError, match=r"weights and config\.json disagree: size mismatch"):
@@ -158,8 +171,9 @@ def test_weights_that_lack_the_head_are_refused(tiny_folder: Callable[..., Path]
         load_classifier(folder)
 
 
-def test_reference_answers_come_back_as_they_were(tmp_path: Path, tiny_model: Callable[..., Any],
-                                                  sentence_ids: list[list[int]]) -> None:
+def test_reference_answers_come_back_as_they_were(
+    tmp_path: Path, tiny_model: Callable[..., Any], sentence_ids: list[list[int]]
+) -> None:
     model = tiny_model("bert")
     types = [[0] * (len(row) - 2) + [1] * 2 for row in sentence_ids]
     write_reference(model, tmp_path, sentence_ids, types, seed=1)

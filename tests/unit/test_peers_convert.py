@@ -24,8 +24,16 @@ from edgedistil.workers.client import Worker
 KINDS = pytest.mark.parametrize("kind", ["distilbert", "bert"])
 # Softmax far from saturation: with larger weights a rounding error grows tenfold from layer to layer.
 CALM = {"initializer_range": 0.2}
-SENTENCES = ["the film is very good", "a dull story , never funny", "superb !", "this movie was not bad", "i love it",
-             "dark night , cold day and slow music in the second scene", "the worst drama", "great plot"] * 8
+SENTENCES = [
+    "the film is very good",
+    "a dull story , never funny",
+    "superb !",
+    "this movie was not bad",
+    "i love it",
+    "dark night , cold day and slow music in the second scene",
+    "the worst drama",
+    "great plot",
+] * 8
 # Peer → (packages that may be absent, engine, largest share of the logits' spread by which they may move (RMS), largest
 # difference between a sentence alone and in a padded batch, in standard deviations of the logits). INT8 costs a model
 # of width 32 more than a real one. CTranslate2 has no 7-bit weights for processors whose 16-bit sums overflow. Where
@@ -47,8 +55,9 @@ def needs(peer: str) -> None:
 
 
 @pytest.fixture
-def trained(tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path],
-            sentence_ids: list[list[int]]) -> Callable[..., Path]:
+def trained(
+    tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path], sentence_ids: list[list[int]]
+) -> Callable[..., Path]:
     """Factory of a model folder with reference answers, as training leaves it."""
 
     def make(kind: str, change: Callable[[Any], Any] | None = None, pairs: bool = False) -> Path:
@@ -72,9 +81,13 @@ def request_for(tmp_path: Path, task_group: Callable[..., dict[str, Any]]) -> Ca
         output = tmp_path / "output"
         output.mkdir()
         task = task_group(text_columns=["sentence"], labels=["negative", "positive"], max_length=32, held_out=0.1)
-        return {"label": peer, "inputs": {"model": str(source)}, "runtime": {"files": {"train": str(file)}},
-                "options": {"peer": peer, "task": task, "data": {"files": {"train": "x"}}, "seed": 0, **options},
-                "output": str(output)}
+        return {
+            "label": peer,
+            "inputs": {"model": str(source)},
+            "runtime": {"files": {"train": str(file)}},
+            "options": {"peer": peer, "task": task, "data": {"files": {"train": "x"}}, "seed": 0, **options},
+            "output": str(output),
+        }
 
     return make
 
@@ -102,8 +115,8 @@ def answers(model: onnx.ModelProto, ids: list[list[int]]) -> Any:
 @pytest.mark.parametrize("uneven", [False, True])
 @pytest.mark.parametrize("pairs", [False, True])
 def test_exporters_graph_answers_as_pytorch(
-        kind: str, uneven: bool, pairs: bool, trained: Callable[..., Path], uneven_cut: Callable[[Any], Any],
-        tmp_path: Path) -> None:
+    kind: str, uneven: bool, pairs: bool, trained: Callable[..., Path], uneven_cut: Callable[[Any], Any], tmp_path: Path
+) -> None:
     source = trained(kind, uneven_cut if uneven else None, pairs)
     figures = export_standard(source, tmp_path / "model.onnx", token_types=pairs)
     assert figures["max_abs_difference"] < 1e-4
@@ -121,7 +134,8 @@ def test_export_that_answers_otherwise_is_refused(trained: Callable[..., Path], 
 
 
 def test_calibration_takes_training_sentences_at_their_true_length(
-        trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]]) -> None:
+    trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]]
+) -> None:
     source = trained("bert")
     rows = conversions._calibration(request_for("openvino_int8", source), source)
     assert 50 <= len(rows) < len(SENTENCES)
@@ -137,7 +151,8 @@ def test_calibration_takes_training_sentences_at_their_true_length(
 @pytest.mark.parametrize("peer", ENGINES)
 @KINDS
 def test_engine_answers_as_pytorch_alone_and_in_padded_batches(
-        peer: str, kind: str, trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]]) -> None:
+    peer: str, kind: str, trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]]
+) -> None:
     needs(peer)
     # Pairs were in no static calibration here: the training file has single sentences.
     source = trained(kind, pairs=not PEERS[peer].precision.endswith("static"))
@@ -162,7 +177,8 @@ def test_engine_answers_as_pytorch_alone_and_in_padded_batches(
 
 @pytest.mark.parametrize("peer", ["openvino_int8", "ctranslate2_int8", "torch_dynamic_int8"])
 def test_worker_process_serves_the_converted_folder(
-        peer: str, trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]]) -> None:
+    peer: str, trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]]
+) -> None:
     needs(peer)
     request = request_for(peer, trained("distilbert"))
     convert(request)
@@ -176,7 +192,8 @@ def test_worker_process_serves_the_converted_folder(
 
 
 def test_recipe_runs_on_our_own_worker(
-        trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]]) -> None:
+    trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]]
+) -> None:
     source = trained("distilbert")
     request = request_for("onnxruntime_int8_recipe", source, reduce_range=True)
     facts = convert(request)
@@ -190,12 +207,21 @@ def test_recipe_runs_on_our_own_worker(
         worker.load(request["output"], 32, ("superb !",))
 
 
-@pytest.mark.parametrize(("peer", "words"), [
-    ("ctranslate2_int8", "CTranslate2 has one number of heads for all layers"),
-    ("optimum_int8", "Optimum can't load the model: its own loader knows one number of heads")])
+@pytest.mark.parametrize(
+    ("peer", "words"),
+    [
+        ("ctranslate2_int8", "CTranslate2 has one number of heads for all layers"),
+        ("optimum_int8", "Optimum can't load the model: its own loader knows one number of heads"),
+    ],
+)
 def test_engine_that_cannot_hold_a_shrunken_model_says_so(
-        peer: str, words: str, trained: Callable[..., Path], uneven_cut: Callable[[Any], Any],
-        request_for: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    peer: str,
+    words: str,
+    trained: Callable[..., Path],
+    uneven_cut: Callable[[Any], Any],
+    request_for: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(conversions, "missing", lambda name: None)
     facts = convert(request_for(peer, trained("distilbert", uneven_cut)))
     assert set(facts) == {"peer", "skipped"}
@@ -204,8 +230,11 @@ def test_engine_that_cannot_hold_a_shrunken_model_says_so(
 
 @pytest.mark.parametrize("peer", ["openvino_fp32", "openvino_int8_trimmed", "torch_dynamic_int8"])
 def test_shrunken_model_runs_where_its_graph_can_be_held(
-        peer: str, trained: Callable[..., Path], uneven_cut: Callable[[Any], Any],
-        request_for: Callable[..., dict[str, Any]]) -> None:
+    peer: str,
+    trained: Callable[..., Path],
+    uneven_cut: Callable[[Any], Any],
+    request_for: Callable[..., dict[str, Any]],
+) -> None:
     needs(peer)
     source = trained("distilbert", uneven_cut)
     request = request_for(peer, source, reduce_range=True)
@@ -217,8 +246,8 @@ def test_shrunken_model_runs_where_its_graph_can_be_held(
 
 
 def test_missing_package_stops_a_conversion_before_anything_is_written(
-        trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]],
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: Callable[..., Path], request_for: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(conversions, "missing", lambda name: f"{name} needs wings: make install-peers")
     request = request_for("openvino_int8", trained("bert"))
     with pytest.raises(UserError, match="openvino_int8 needs wings: make install-peers"):

@@ -21,15 +21,19 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("module", WORKERS)
 def test_workers_load_the_standard_library_only_until_they_are_asked(module: str) -> None:
-    program = (f"import sys; before = set(sys.modules); import {module}; "
-               "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before} - sys.stdlib_module_names))")
+    program = (
+        f"import sys; before = set(sys.modules); import {module}; "
+        "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before} - sys.stdlib_module_names))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["edgedistil"]
 
 
 def test_looking_what_is_missing_imports_no_engine() -> None:
-    program = ("import sys; from edgedistil.peers.registry import PEERS, missing; [missing(name) for name in PEERS]; "
-               "print(*{'torch', 'openvino', 'nncf', 'ctranslate2', 'onnxruntime', 'optimum'} & set(sys.modules))")
+    program = (
+        "import sys; from edgedistil.peers.registry import PEERS, missing; [missing(name) for name in PEERS]; "
+        "print(*{'torch', 'openvino', 'nncf', 'ctranslate2', 'onnxruntime', 'optimum'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
@@ -47,8 +51,9 @@ def test_what_is_installed_is_not_missing() -> None:
     assert missing("torch_dynamic_int8") is None
 
 
-@pytest.mark.parametrize(("name", "package"), [
-    ("openvino_int8", "openvino"), ("openvino_int8", "nncf"), ("ctranslate2_int8", "ctranslate2")])
+@pytest.mark.parametrize(
+    ("name", "package"), [("openvino_int8", "openvino"), ("openvino_int8", "nncf"), ("ctranslate2_int8", "ctranslate2")]
+)
 def test_extras_are_missing_exactly_where_they_are_not_installed(name: str, package: str) -> None:
     assert (package in (missing(name) or "").partition(":")[0].split(" needs ")[-1]) == (find_spec(package) is None)
 
@@ -67,7 +72,8 @@ def test_optimum_environment_without_the_packages(monkeypatch: pytest.MonkeyPatc
     if find_spec("optimum"):
         pytest.skip("Optimum is installed in this environment")
     assert missing("optimum_int8") == (
-        f"optimum_int8 needs optimum, optimum-onnx in the environment of {sys.executable!r}: make install-peers")
+        f"optimum_int8 needs optimum, optimum-onnx in the environment of {sys.executable!r}: make install-peers"
+    )
 
 
 def test_optimum_is_looked_for_in_the_checkout(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
@@ -100,7 +106,8 @@ def test_compiler_is_looked_for_by_name_and_in_cxx(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert missing("torch_compile") == (
-        "torch_compile needs a C++ compiler: install g++ or clang++, or name one in CXX")
+        "torch_compile needs a C++ compiler: install g++ or clang++, or name one in CXX"
+    )
     (tmp_path / "mine").write_text("#!/bin/sh\n")
     (tmp_path / "mine").chmod(0o755)
     monkeypatch.setenv("CXX", "mine")

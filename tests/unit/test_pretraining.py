@@ -146,7 +146,10 @@ def test_each_loss_is_what_whole_models_give(masked_lm: Any, masked_only: bool) 
         teacher = module._teacher[0](**batch, output_hidden_states=True)
     rows = target if masked_only else real
     assert {k: n for k, (_, n) in found.items()} == {
-        "mlm_loss": 3, "teacher_mlm_loss": 3, "cosine_loss": 24, "soft_target_loss": 3 if masked_only else 24,
+        "mlm_loss": 3,
+        "teacher_mlm_loss": 3,
+        "cosine_loss": 24,
+        "soft_target_loss": 3 if masked_only else 24,
     }
     expected = {
         "mlm_loss": torch.nn.functional.cross_entropy(student.logits[target], labels[target]),
@@ -192,8 +195,16 @@ def test_a_loss_of_weight_zero_is_left_out_of_training_and_of_the_sum(masked_lm:
 
 def test_widths_that_differ_get_a_projection_that_learns(masked_lm: Any) -> None:
     teacher = masked_lm()
-    student = student_of(teacher, {"init": "random", "layers": None, "depth": 1, "vocab_transform": False,
-                                   "architecture": {"dim": 16, "n_heads": 2, "hidden_dim": 32}})
+    student = student_of(
+        teacher,
+        {
+            "init": "random",
+            "layers": None,
+            "depth": 1,
+            "vocab_transform": False,
+            "architecture": {"dim": 16, "n_heads": 2, "hidden_dim": 32},
+        },
+    )
     module = PretrainingDistillation(student, teacher, **parts(teacher.config.vocab_size))
     assert tuple(module.projection.weight.shape) == (32, 16)
     before = module.projection.weight.detach().clone()
@@ -205,8 +216,15 @@ def test_widths_that_differ_get_a_projection_that_learns(masked_lm: Any) -> None
 
 def fitted(module: Any, batches: list[dict[str, torch.Tensor]], **options: Any) -> lightning.Trainer:
     trainer = lightning.Trainer(
-        **{"max_epochs": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
-           "accelerator": "cpu", "enable_model_summary": False, **options}
+        **{
+            "max_epochs": 1,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "accelerator": "cpu",
+            "enable_model_summary": False,
+            **options,
+        }
     )
     data = DataLoader(batches, batch_size=None)
     trainer.fit(module, data, data)
@@ -227,7 +245,7 @@ def test_training_lowers_the_loss_and_leaves_the_teacher_alone(masked_lm: Any) -
     assert {"train/mlm_loss", "train/soft_target_loss", "train/cosine_loss", "train/loss"} <= set(last)
     assert all(torch.equal(v, teacher[k]) for k, v in module._teacher[0].state_dict().items())
     assert not module._teacher[0].training
-    assert int(module.tokens_seen) == 9 * 6 * 8 * 9
+    assert module.totals["tokens_seen"] == 9 * 6 * 8 * 9
 
 
 def test_validation_masks_are_the_same_whatever_the_seed(masked_lm: Any) -> None:
@@ -235,8 +253,13 @@ def test_validation_masks_are_the_same_whatever_the_seed(masked_lm: Any) -> None
     losses = []
     for seed in (1, 2):
         module = MaskedLanguageModelling(model, **parts(model.config.vocab_size) | {"seed": seed})
-        trainer = lightning.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False,
-                                    accelerator="cpu", enable_model_summary=False)
+        trainer = lightning.Trainer(
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            accelerator="cpu",
+            enable_model_summary=False,
+        )
         data = DataLoader([a_batch(model.config.vocab_size, seed=i) for i in range(3)], batch_size=None)
         losses.append(trainer.validate(module, data, verbose=False)[0])
     assert losses[0] == losses[1]
@@ -286,8 +309,14 @@ def test_a_resumed_run_sees_the_masked_batches_that_the_killed_one_had_not(maske
         data = CorpusDataModule(Texts(), Texts(), 0, 4, True, seed=3)
         saving = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path / name, every_n_train_steps=1, save_last=True)
         trainer = lightning.Trainer(
-            max_steps=steps, max_epochs=-1, limit_val_batches=0, logger=False, callbacks=[saving],
-            enable_progress_bar=False, accelerator="cpu", enable_model_summary=False,
+            max_steps=steps,
+            max_epochs=-1,
+            limit_val_batches=0,
+            logger=False,
+            callbacks=[saving],
+            enable_progress_bar=False,
+            accelerator="cpu",
+            enable_model_summary=False,
         )
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         return module
@@ -299,4 +328,4 @@ def test_a_resumed_run_sees_the_masked_batches_that_the_killed_one_had_not(maske
     for expected, found in zip(whole.seen, first.seen + second.seen, strict=True):
         assert torch.equal(expected[0], found[0])
         assert torch.equal(expected[1], found[1])
-    assert int(second.tokens_seen) == int(whole.tokens_seen)
+    assert second.totals["tokens_seen"] == whole.totals["tokens_seen"]

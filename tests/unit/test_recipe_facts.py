@@ -69,8 +69,13 @@ def test_recipe_holds_the_originals_numbers() -> None:
 
 
 def test_every_number_of_the_recipe_names_its_source() -> None:
-    files = ["objective/pretraining_distillation.yaml", "optimizer/distilbert.yaml", "scheduler/distilbert.yaml",
-             "trainer/distilbert.yaml", "experiment/distilbert.yaml"]
+    files = [
+        "objective/pretraining_distillation.yaml",
+        "optimizer/distilbert.yaml",
+        "scheduler/distilbert.yaml",
+        "trainer/distilbert.yaml",
+        "experiment/distilbert.yaml",
+    ]
     ours = ("log_every_n_steps", "max_steps")
     for file in files:
         for line in (CONF / file).read_text().splitlines():
@@ -85,11 +90,17 @@ def test_bins_are_four_tokens_wide() -> None:
 
 
 def test_a_recipe_takes_seed_task_and_hardware_and_nothing_else() -> None:
-    outer = composed("experiment=wikitext2_student", "seed=7", "task.data_dir=D", "trainer.accelerator=cpu",
-                     "trainer.max_steps=3", "optimizer.lr=1")
+    outer = composed(
+        "experiment=wikitext2_student",
+        "seed=7",
+        "task.data_dir=D",
+        "trainer.accelerator=cpu",
+        "trainer.max_steps=3",
+        "optimizer.lr=1",
+    )
     inner, choices = compose_recipe("wikitext2_teacher", outer)
     assert (inner["seed"], inner["task"], inner["trainer"]["accelerator"]) == (7, outer["task"], "cpu")
-    assert inner["trainer"]["max_steps"] == 216
+    assert inner["trainer"]["max_steps"] == 864
     assert inner["optimizer"]["lr"] == 3e-4
     assert choices["objective"] == "masked_language_modelling"
     labelled, _ = compose_recipe("wikitext2_student", composed("task=sst2"))
@@ -101,19 +112,22 @@ def test_a_recipe_that_is_not_there_is_one_line() -> None:
         compose_recipe("nope", composed())
 
 
-@pytest.mark.parametrize(("overrides", "needle"), [
-    (["objective=pretraining_distillation", "task=texts", *TEXTS], "needs a teacher"),
-    (["objective=masked_language_modelling"], "task 'reviews' is of kind sequence_classification"),
-    (["task=texts", *TEXTS], "task 'texts' is of kind masked_language_modelling"),
-    (["model@teacher=bert_base"], "this objective has no use for model@teacher; add objective=task_distillation"),
-    (["objective=masked_language_modelling", "task=texts", "task.train=a.txt"], "give both task.train"),
-    (["objective=masked_language_modelling", "task=texts", *TEXTS, "task.text_columns=[a,b]"], "are one column"),
-    (["objective=masked_language_modelling", "task=texts", *TEXTS, "student.layers=[]"], "student.layers is empty"),
-    (["objective=masked_language_modelling", "task=texts", *TEXTS, "objective.masking.kept=0.2"], "sum to 1"),
-    (["objective=masked_language_modelling", "task=texts", *TEXTS, "objective.masking.probability=0"], "above 0"),
-    (["student.init=techer"], "did you mean 'teacher'?"),
-    (["model@teacher=bert_base", "teacher.origin=hup"], "did you mean 'hub'?"),
-])
+@pytest.mark.parametrize(
+    ("overrides", "needle"),
+    [
+        (["objective=pretraining_distillation", "task=texts", *TEXTS], "needs a teacher"),
+        (["objective=masked_language_modelling"], "task 'reviews' is of kind sequence_classification"),
+        (["task=texts", *TEXTS], "task 'texts' is of kind masked_language_modelling"),
+        (["model@teacher=bert_base"], "this objective has no use for model@teacher; add objective=task_distillation"),
+        (["objective=masked_language_modelling", "task=texts", "task.train=a.txt"], "give both task.train"),
+        (["objective=masked_language_modelling", "task=texts", *TEXTS, "task.text_columns=[a,b]"], "are one column"),
+        (["objective=masked_language_modelling", "task=texts", *TEXTS, "student.layers=[]"], "student.layers is empty"),
+        (["objective=masked_language_modelling", "task=texts", *TEXTS, "objective.masking.kept=0.2"], "sum to 1"),
+        (["objective=masked_language_modelling", "task=texts", *TEXTS, "objective.masking.probability=0"], "above 0"),
+        (["student.init=techer"], "did you mean 'teacher'?"),
+        (["model@teacher=bert_base", "teacher.origin=hup"], "did you mean 'hub'?"),
+    ],
+)
 def test_contradictions_are_one_line(overrides: list[str], needle: str) -> None:
     with pytest.raises(UserError) as caught:
         composed(*overrides)

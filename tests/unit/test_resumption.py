@@ -56,8 +56,13 @@ def fit(tmp_path: Path, tiny_model: Callable[..., Any], tokenizer_file: Path) ->
 
         module = Noisy(network, optimizer, scheduler, ["accuracy"])
         trainer = lightning.Trainer(
-            accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-            default_root_dir=tmp_path, callbacks=[*callbacks, RandomState()], **{"max_epochs": EPOCHS} | arguments,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+            callbacks=[*callbacks, RandomState()],
+            **{"max_epochs": EPOCHS} | arguments,
         )
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         return {name: value.clone() for name, value in module.network.state_dict().items()}
@@ -95,8 +100,9 @@ def test_resumed_at_any_checkpoint(
         file = tmp_path / "all" / f"step={step}.ckpt"
         found = fit([], resume=file, **arguments)
         assert same(expected, found), step
-    waiting = {step: torch.load(tmp_path / "all" / f"step={step}.ckpt", weights_only=True)[KEY]["gradients"]
-               for step in saved}
+    waiting = {
+        step: torch.load(tmp_path / "all" / f"step={step}.ckpt", weights_only=True)[KEY]["gradients"] for step in saved
+    }
     inside = "val_check_interval" in arguments and "accumulate_grad_batches" in arguments
     assert [step for step, gradients in waiting.items() if gradients] == ([1, 4] if inside else [])
 

@@ -56,8 +56,9 @@ def wait_until_free(path: Path, seconds: float = 5) -> None:
 
 @contextmanager
 def process(program: str, path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    holder = subprocess.Popen([sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdin is not None
     assert holder.stdout is not None
     try:

@@ -14,8 +14,13 @@ from edgedistil.models.masked_lm import load_masked_lm
 from edgedistil.models.student import student_of
 from edgedistil.models.vocabulary import check_same_vocabulary
 
-PLAIN: dict[str, Any] = {"init": "teacher", "layers": None, "depth": None, "vocab_transform": False,
-                         "architecture": None}
+PLAIN: dict[str, Any] = {
+    "init": "teacher",
+    "layers": None,
+    "depth": None,
+    "vocab_transform": False,
+    "architecture": None,
+}
 
 
 @pytest.fixture
@@ -39,12 +44,15 @@ def test_even_spread_of_six_in_twelve_is_the_originals_list() -> None:
     assert choose_layers(PLAIN, 1) == [0]
 
 
-@pytest.mark.parametrize(("changes", "needle"), [
-    ({"layers": [0, 6]}, "names layer 6, but the teacher has layers 0 to 5"),
-    ({"layers": [-1]}, "names layer -1"),
-    ({"layers": [0, 1], "depth": 3}, "student.depth=3 but student.layers names 2"),
-    ({"depth": 7}, "student.depth=7 is deeper than the teacher, which has 6"),
-])
+@pytest.mark.parametrize(
+    ("changes", "needle"),
+    [
+        ({"layers": [0, 6]}, "names layer 6, but the teacher has layers 0 to 5"),
+        ({"layers": [-1]}, "names layer -1"),
+        ({"layers": [0, 1], "depth": 3}, "student.depth=3 but student.layers names 2"),
+        ({"depth": 7}, "student.depth=7 is deeper than the teacher, which has 6"),
+    ],
+)
 def test_layers_that_are_not_there_are_refused(changes: dict[str, Any], needle: str) -> None:
     with pytest.raises(UserError) as caught:
         choose_layers(PLAIN | changes, 6)
@@ -56,8 +64,11 @@ def test_what_is_copied_is_bit_equal(teacher: Any, vocab_transform: bool) -> Non
     source = teacher()
     student = student_of(source, PLAIN | {"layers": [1, 4], "vocab_transform": vocab_transform})
     theirs, ours = source.state_dict(), student.state_dict()
-    renamed = {n.replace("layer.1.", "layer.0.").replace("layer.4.", "layer.1."): n
-               for n in theirs if ".layer.1." in n or ".layer.4." in n}
+    renamed = {
+        n.replace("layer.1.", "layer.0.").replace("layer.4.", "layer.1."): n
+        for n in theirs
+        if ".layer.1." in n or ".layer.4." in n
+    }
     renamed |= {n: n for n in theirs if ".layer." not in n}
     assert set(renamed) == set(ours)
     for new, old in renamed.items():
@@ -67,8 +78,10 @@ def test_what_is_copied_is_bit_equal(teacher: Any, vocab_transform: bool) -> Non
             assert torch.equal(ours[new], theirs[old]), new
     assert student.vocab_projector.weight is student.distilbert.embeddings.word_embeddings.weight
     # Not the teacher's own tensors: training the student must not move it.
-    assert student.distilbert.embeddings.word_embeddings.weight.data_ptr() != theirs[
-        "distilbert.embeddings.word_embeddings.weight"].data_ptr()
+    assert (
+        student.distilbert.embeddings.word_embeddings.weight.data_ptr()
+        != theirs["distilbert.embeddings.word_embeddings.weight"].data_ptr()
+    )
 
 
 def test_all_layers_of_a_bert_answer_what_it_answers(teacher: Any) -> None:

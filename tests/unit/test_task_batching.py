@@ -66,8 +66,10 @@ def test_batches_do_not_come_sorted_by_length() -> None:
 def test_collate_pads_on_the_right_with_mask_types_and_labels() -> None:
     batch = collate([([2, 9, 3], [0, 0, 0], 1), ([2, 8, 3, 7, 3], [0, 0, 0, 1, 1], 0)], pad_id=5)
     expected = {
-        "input_ids": [[2, 9, 3, 5, 5], [2, 8, 3, 7, 3]], "attention_mask": [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]],
-        "token_type_ids": [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]], "labels": [1, 0],
+        "input_ids": [[2, 9, 3, 5, 5], [2, 8, 3, 7, 3]],
+        "attention_mask": [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]],
+        "token_type_ids": [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]],
+        "labels": [1, 0],
     }
     assert {name: tensor.tolist() for name, tensor in batch.items()} == expected
     assert all(tensor.dtype == torch.int64 for tensor in batch.values())

@@ -8,7 +8,7 @@ import torch
 
 from edgedistil.errors import UserError
 from edgedistil.learning.attention import AttentionScores
-from edgedistil.learning.fine_tuning import decay_groups
+from edgedistil.learning.base import decay_groups
 from edgedistil.learning.layer_map import layer_pairs
 from edgedistil.learning.losses import attention_loss, hidden_state_loss, soft_target_loss
 from edgedistil.learning.schedules import linear_warmup
@@ -58,13 +58,16 @@ def test_loss_is_the_weighted_sum_of_its_logged_terms(kind: str, tiny_model: Cal
         "soft_target": float(soft_target_loss(ours.logits, theirs.logits, 3.0)),
         "hard_label": float(torch.nn.functional.cross_entropy(ours.logits, batch["labels"])),
         # as deep as the teacher: embeddings and both layers, each with its own
-        "hidden_state": float(hidden_state_loss(torch.stack(ours.hidden_states), torch.stack(theirs.hidden_states),
-                                                mask)),
+        "hidden_state": float(
+            hidden_state_loss(torch.stack(ours.hidden_states), torch.stack(theirs.hidden_states), mask)
+        ),
     }
     for name, value in expected.items():
         assert logged[f"train/{name}_loss"] == pytest.approx(value, rel=1e-5)
-    total = sum(float(weights[w]) * logged[f"train/{n}_loss"] for w, n in zip(
-        weights, ("soft_target", "hard_label", "hidden_state", "attention"), strict=True))
+    total = sum(
+        float(weights[w]) * logged[f"train/{n}_loss"]
+        for w, n in zip(weights, ("soft_target", "hard_label", "hidden_state", "attention"), strict=True)
+    )
     assert float(loss) == logged["train/loss"] == pytest.approx(total, rel=1e-5)
     loss.backward()
     assert all(p.grad is None for p in teacher.parameters())
@@ -80,8 +83,9 @@ def test_terms_of_weight_0_are_neither_computed_nor_logged(tiny_model: Callable[
 def test_padding_changes_no_term(kind: str, tiny_model: Callable[..., Any], data: Rows) -> None:
     module = distil(tiny_model(kind, seed=1), tiny_model(kind, seed=2), hidden_weight=1.0, attention_weight=1.0)
     batch = collate(data[:4], 0)
-    wider = {name: torch.nn.functional.pad(value, (0, 9)) if value.ndim == 2 else value
-             for name, value in batch.items()}
+    wider = {
+        name: torch.nn.functional.pad(value, (0, 9)) if value.ndim == 2 else value for name, value in batch.items()
+    }
     plain, padded = module.terms(batch), module.terms(wider)
     for name, value in plain.items():
         assert float(padded[name]) == pytest.approx(float(value), rel=1e-4), name

@@ -11,7 +11,7 @@ from edgedistil.errors import UserError
 from edgedistil.tasks.examples import Examples, hold_out, load
 from edgedistil.tasks.source import Source
 
-SENTENCES = ["a good film", "dull, and \"awful\"", "größer – ünïcode", "the end"]
+SENTENCES = ["a good film", 'dull, and "awful"', "größer – ünïcode", "the end"]
 LABELS = [1, 0, 1, 0]
 
 
@@ -19,8 +19,9 @@ LABELS = [1, 0, 1, 0]
 def read(tmp_path: Path, task_group: Callable[..., dict[str, Any]]) -> Callable[..., Examples]:
     """Writes columns as ``validation.KIND`` and loads them; other names are values of the task group."""
 
-    def run(columns: dict[str, list[Any]], kind: str = "parquet", names: list[str] | None = None,
-            **task: Any) -> Examples:
+    def run(
+        columns: dict[str, list[Any]], kind: str = "parquet", names: list[str] | None = None, **task: Any
+    ) -> Examples:
         return load(task_group(**task), written(tmp_path, columns, kind), "validation", names, seed=1)
 
     return run
@@ -66,8 +67,7 @@ def test_excel_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, ta
     assert examples.texts == [("good",), ("bad",)]
 
 
-@pytest.mark.parametrize("raw", [[1, 0, 1, 0], [1.0, 0.0, 1.0, 0.0],
-                                 ["positive", "negative", "Positive", "NEGATIVE"]])
+@pytest.mark.parametrize("raw", [[1, 0, 1, 0], [1.0, 0.0, 1.0, 0.0], ["positive", "negative", "Positive", "NEGATIVE"]])
 def test_labels_may_be_numbers_or_names_in_any_case(read: Callable[..., Examples], raw: list[Any]) -> None:
     examples = read({"sentence": SENTENCES, "label": raw}, names=["negative", "positive"])
     assert examples.labels == [1, 0, 1, 0]
@@ -81,8 +81,10 @@ def test_the_models_order_of_names_wins_over_the_tasks(read: Callable[..., Examp
     assert read({"text": SENTENCES, "label": raw}).label_names == ["neg", "pos"]
 
 
-@pytest.mark.parametrize(("first", "second"), [("sentence1", "sentence2"), ("question1", "question2"),
-                                               ("premise", "hypothesis"), ("question", "sentence")])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"), ("question", "sentence")],
+)
 def test_pairs_of_columns(read: Callable[..., Examples], first: str, second: str) -> None:
     columns = {first: SENTENCES, second: SENTENCES[::-1], "label": LABELS}
     if second == "sentence":
@@ -103,23 +105,44 @@ def test_usual_label_columns_are_found(read: Callable[..., Examples], name: str)
     assert read({"text": SENTENCES, name: LABELS}).labels == LABELS
 
 
-@pytest.mark.parametrize(("columns", "task", "message"), [
-    ({"words": SENTENCES, "label": LABELS}, {}, "no text column found among: words, label. Say which: task.text"),
-    ({"sentence": SENTENCES, "label": LABELS}, {"text_columns": ["body"]}, "names 'body', but the file has: sentence"),
-    ({"sentence": SENTENCES, "score": LABELS}, {}, "no label column 'label' among: sentence, score. Say which"),
-    ({"sentence": ["a", None, "b", "c"], "label": LABELS}, {}, "row 2 of the validation split has no text in column"),
-    ({"sentence": SENTENCES, "label": [1, 0, 1, 2]}, {"labels": ["no", "yes"]},
-     "row 4 of the validation split has label 2; known labels: no, yes"),
-    ({"sentence": SENTENCES, "label": ["yes", "no", "maybe", "no"]}, {"labels": ["no", "yes"]},
-     "row 3 of the validation split has label 'maybe'; known labels: no, yes"),
-    ({"sentence": SENTENCES, "label": [1, 0, 0.5, 0]}, {"labels": ["no", "yes"]}, "row 3 of the validation split"),
-    ({"sentence": SENTENCES, "label": [-1] * 4}, {"labels": ["no", "yes"]},
-     "has label -1 (-1 marks an unlabelled split); known labels: no, yes"),
-    ({"sentence": SENTENCES, "label": [1] * 4}, {"labels": ["no", "yes"]}, "holds one class only ('yes', 4 texts)"),
-    ({"sentence": [], "label": []}, {"labels": ["no", "yes"]}, "the validation split of task 'mine' is empty"),
-])
-def test_faults_are_said_in_one_line(read: Callable[..., Examples], columns: dict[str, list[Any]], task: dict[str, Any],
-                                     message: str) -> None:
+@pytest.mark.parametrize(
+    ("columns", "task", "message"),
+    [
+        ({"words": SENTENCES, "label": LABELS}, {}, "no text column found among: words, label. Say which: task.text"),
+        (
+            {"sentence": SENTENCES, "label": LABELS},
+            {"text_columns": ["body"]},
+            "names 'body', but the file has: sentence",
+        ),
+        ({"sentence": SENTENCES, "score": LABELS}, {}, "no label column 'label' among: sentence, score. Say which"),
+        (
+            {"sentence": ["a", None, "b", "c"], "label": LABELS},
+            {},
+            "row 2 of the validation split has no text in column",
+        ),
+        (
+            {"sentence": SENTENCES, "label": [1, 0, 1, 2]},
+            {"labels": ["no", "yes"]},
+            "row 4 of the validation split has label 2; known labels: no, yes",
+        ),
+        (
+            {"sentence": SENTENCES, "label": ["yes", "no", "maybe", "no"]},
+            {"labels": ["no", "yes"]},
+            "row 3 of the validation split has label 'maybe'; known labels: no, yes",
+        ),
+        ({"sentence": SENTENCES, "label": [1, 0, 0.5, 0]}, {"labels": ["no", "yes"]}, "row 3 of the validation split"),
+        (
+            {"sentence": SENTENCES, "label": [-1] * 4},
+            {"labels": ["no", "yes"]},
+            "has label -1 (-1 marks an unlabelled split); known labels: no, yes",
+        ),
+        ({"sentence": SENTENCES, "label": [1] * 4}, {"labels": ["no", "yes"]}, "holds one class only ('yes', 4 texts)"),
+        ({"sentence": [], "label": []}, {"labels": ["no", "yes"]}, "the validation split of task 'mine' is empty"),
+    ],
+)
+def test_faults_are_said_in_one_line(
+    read: Callable[..., Examples], columns: dict[str, list[Any]], task: dict[str, Any], message: str
+) -> None:
     assert message in refusal(lambda: read(columns, **task))
 
 
@@ -129,12 +152,20 @@ def test_missing_label_is_the_users_error(read: Callable[..., Examples], labels:
     assert "row 3 of the validation split has label nan" in line
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("v.csv", b""), ("v.csv", b"\xff\xfe\xff"), ("v.csv", b"a,b\n1,2\n1,2,3\n"), ("v.jsonl", b"{nothing"),
-    ("v.parquet", b"not parquet"), ("missing.csv", None),
-])
-def test_unreadable_file_is_named(tmp_path: Path, task_group: Callable[..., Any], name: str,
-                                  content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("v.csv", b""),
+        ("v.csv", b"\xff\xfe\xff"),
+        ("v.csv", b"a,b\n1,2\n1,2,3\n"),
+        ("v.jsonl", b"{nothing"),
+        ("v.parquet", b"not parquet"),
+        ("missing.csv", None),
+    ],
+)
+def test_unreadable_file_is_named(
+    tmp_path: Path, task_group: Callable[..., Any], name: str, content: bytes | None
+) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     source = Source({}, {"validation": str(tmp_path / name)})
@@ -178,7 +209,10 @@ def test_numbers_are_codes_of_the_task_whatever_order_the_model_has(tmp_path: Pa
     file = tmp_path / "dev.csv"
     file.write_text("sentence,label\nbad,0\ngood,1\n")
     task = {
-        "name": "t", "text_columns": ["sentence"], "label_column": "label", "labels": ["negative", "positive"],
+        "name": "t",
+        "text_columns": ["sentence"],
+        "label_column": "label",
+        "labels": ["negative", "positive"],
         "limit_validation": None,
     }
     source = Source({"files": {}}, {"validation": str(file)})

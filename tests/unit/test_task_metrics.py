@@ -33,9 +33,16 @@ def test_f1_equals_torchmetrics(seed: int) -> None:
     assert f1(predicted, expected) == pytest.approx(value, abs=1e-6)
 
 
-@pytest.mark.parametrize(("predicted", "expected"), [
-    ([0, 0, 0], [0, 0, 0]), ([1, 1, 1], [0, 1, 0]), ([0, 0, 0], [1, 1, 1]), ([1, 0, 1], [1, 1, 1]), ([1], [1]),
-])
+@pytest.mark.parametrize(
+    ("predicted", "expected"),
+    [
+        ([0, 0, 0], [0, 0, 0]),
+        ([1, 1, 1], [0, 1, 0]),
+        ([0, 0, 0], [1, 1, 1]),
+        ([1, 0, 1], [1, 1, 1]),
+        ([1], [1]),
+    ],
+)
 def test_degenerate_cases_equal_torchmetrics(predicted: list[int], expected: list[int]) -> None:
     mine, truth = np.array(predicted), np.array(expected)
     a, b = torch.tensor(predicted), torch.tensor(expected)

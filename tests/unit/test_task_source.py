@@ -46,8 +46,9 @@ def test_data_folder_holds_a_file_a_split(locate: Callable[..., Source], folder:
         locate(data_dir=str(folder), needs_train=True)
 
 
-def test_data_variable_stands_in_for_the_hub(locate: Callable[..., Source], folder: Path,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_variable_stands_in_for_the_hub(
+    locate: Callable[..., Source], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert locate(**HUB).files == {}
     monkeypatch.setenv("EDGEDISTIL_DATA", str(folder.parent))
     assert locate(name="data", **HUB).files["validation"] == str(folder / "validation.parquet")
@@ -62,13 +63,16 @@ def test_generator_and_hub_are_known_by_their_arguments(locate: Callable[..., So
     assert identity == {**HUB, "train_split": "train", "validation_split": "validation"}
 
 
-@pytest.mark.parametrize(("task", "message"), [
-    ({"hub": "nyu-mll/glue"}, "task.revision is empty: pin the commit of the hub data set 'nyu-mll/glue'"),
-    ({}, "task 'mine' has no data: give task.validation=FILE"),
-    ({"validation": "/nowhere/v.csv"}, "task.validation: no file '/nowhere/v.csv'"),
-    ({"validation": "/nowhere/v.xlsx"}, "task.validation: 'v.xlsx' is of an unknown kind; allowed: .csv, .tsv"),
-    ({"data_dir": "/nowhere"}, "task.data_dir='/nowhere' is no folder; it should hold train.parquet"),
-])
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"hub": "nyu-mll/glue"}, "task.revision is empty: pin the commit of the hub data set 'nyu-mll/glue'"),
+        ({}, "task 'mine' has no data: give task.validation=FILE"),
+        ({"validation": "/nowhere/v.csv"}, "task.validation: no file '/nowhere/v.csv'"),
+        ({"validation": "/nowhere/v.xlsx"}, "task.validation: 'v.xlsx' is of an unknown kind; allowed: .csv, .tsv"),
+        ({"data_dir": "/nowhere"}, "task.data_dir='/nowhere' is no folder; it should hold train.parquet"),
+    ],
+)
 def test_faults_are_said_in_one_line(locate: Callable[..., Source], task: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         locate(**task)

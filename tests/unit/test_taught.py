@@ -58,8 +58,18 @@ def test_teacher_is_the_very_fine_tuning_that_one_would_run(plan: Plan, folders:
     student, _ = folders
     alone = plan(*model(student))
     assert alone.inputs == {}
-    assert set(alone.options) == {"model", "task", "data", "trainer", "objective", "optimizer", "scheduler",
-                                  "callbacks", "loader", "seed"}
+    assert set(alone.options) == {
+        "model",
+        "task",
+        "data",
+        "trainer",
+        "objective",
+        "optimizer",
+        "scheduler",
+        "callbacks",
+        "loader",
+        "seed",
+    }
     taught = plan(*model(student), *model(student, "teacher"), "model.layers=[0,3]", DISTIL)
     assert taught.inputs["teacher"].fingerprint == alone.fingerprint
     assert [s.name for s in taught.ancestry()] == ["train", "teacher_logits", "train"]
@@ -92,15 +102,14 @@ def test_logits_are_shared_by_students_and_known_by_teacher_texts_and_tokenizer(
 
 
 @pytest.mark.parametrize("weight", ["hidden_weight", "attention_weight"])
-def test_layers_are_matched_with_a_teacher_that_runs_along(
-    weight: str, plan: Plan, folders: tuple[Path, Path]
-) -> None:
+def test_layers_are_matched_with_a_teacher_that_runs_along(weight: str, plan: Plan, folders: tuple[Path, Path]) -> None:
     taught = plan(*model(folders[0]), *model(folders[1], "teacher"), DISTIL, f"objective.{weight}=1.0")
     assert set(taught.inputs) == {"teacher"}
 
 
-def test_teachers_that_can_not_teach(plan: Plan, folders: tuple[Path, Path], tiny_model: Callable[..., Any],
-                                     tiny_folder: Callable[..., Path]) -> None:
+def test_teachers_that_can_not_teach(
+    plan: Plan, folders: tuple[Path, Path], tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path]
+) -> None:
     def refusal(*overrides: str) -> str:
         with pytest.raises(UserError) as caught:
             plan(*overrides)

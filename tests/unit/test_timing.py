@@ -40,13 +40,31 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
 
     def make(restart_within_s: float) -> Measured:
-        mode = {"generations": 2, "restart_within_s": restart_within_s, "rounds": 4, "burst": 2, "seconds": 0,
-                "seconds_of": "run", "warmup_calls": 1, "warmup_limit": 2, "lengths": [4], "batches": [],
-                "batch_rounds": 0}
-        options = {"measurement": mode, "device": {"threads": 1}, "seed": 1, "task": {"max_length": 8},
-                   "compression": None}
-        stand = {"candidate": Place("slow_start", tmp_path), "quick": Place("quick_start", tmp_path),
-                 "slow": Place("slow_start", tmp_path)}
+        mode = {
+            "generations": 2,
+            "restart_within_s": restart_within_s,
+            "rounds": 4,
+            "burst": 2,
+            "seconds": 0,
+            "seconds_of": "run",
+            "warmup_calls": 1,
+            "warmup_limit": 2,
+            "lengths": [4],
+            "batches": [],
+            "batch_rounds": 0,
+        }
+        options = {
+            "measurement": mode,
+            "device": {"threads": 1},
+            "seed": 1,
+            "task": {"max_length": 8},
+            "compression": None,
+        }
+        stand = {
+            "candidate": Place("slow_start", tmp_path),
+            "quick": Place("quick_start", tmp_path),
+            "slow": Place("slow_start", tmp_path),
+        }
         return run(options, stand, [("a text",)], [[2, 10, 11, 3]] * 3, None)
 
     return make

@@ -14,9 +14,17 @@ from edgedistil.models.origin import locate
 from edgedistil.stages.twin import twin
 from edgedistil.store.fingerprint import DigestCache
 
-MODEL = {"origin": "hub", "location": "distilbert/distilbert-base-uncased", "revision": "12040acc", "convert_to": None,
-         "fine_tuned": None, "layers": None, "weights": "random", "architecture": {"model_type": "distilbert"},
-         "tokenizer": None}
+MODEL = {
+    "origin": "hub",
+    "location": "distilbert/distilbert-base-uncased",
+    "revision": "12040acc",
+    "convert_to": None,
+    "fine_tuned": None,
+    "layers": None,
+    "weights": "random",
+    "architecture": {"model_type": "distilbert"},
+    "tokenizer": None,
+}
 
 
 @pytest.fixture
@@ -41,18 +49,23 @@ def test_origin_of_a_twin_is_its_shape(tokenizer_at_hand: Path, digests: DigestC
     assert other.identity != found.identity
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"architecture": None}, r"model\.weights=random needs the shape of 'distilbert/distilbert-base-uncased'"),
-    ({"architecture": {"model_type": "gpt2"}}, r"model_type='gpt2'; supported: bert, distilbert"),
-])
-def test_a_twin_without_a_shape_is_the_users_error(changes: dict[str, Any], message: str, tokenizer_at_hand: Path,
-                                                   digests: DigestCache) -> None:
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": None}, r"model\.weights=random needs the shape of 'distilbert/distilbert-base-uncased'"),
+        ({"architecture": {"model_type": "gpt2"}}, r"model_type='gpt2'; supported: bert, distilbert"),
+    ],
+)
+def test_a_twin_without_a_shape_is_the_users_error(
+    changes: dict[str, Any], message: str, tokenizer_at_hand: Path, digests: DigestCache
+) -> None:
     with pytest.raises(UserError, match=message):
         locate(MODEL | changes, digests)
 
 
-def test_a_twin_without_a_tokenizer_says_where_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-                                                          digests: DigestCache) -> None:
+def test_a_twin_without_a_tokenizer_says_where_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digests: DigestCache
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match="make embedded-model"):
         locate(MODEL, digests)
@@ -63,14 +76,22 @@ def request(tmp_path: Path, tokenizer: Path, task: dict[str, Any], **architectur
     output = tmp_path / "out"
     output.mkdir(exist_ok=True)
     shape = {"model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "vocab_size": 200}
-    return {"options": {"model": {"origin": "random", "architecture": shape | architecture}, "task": task, "seed": 1,
-                        "data": {"files": {"validation": "digest"}}},
-            "runtime": {"location": str(tokenizer), "files": {"validation": str(tmp_path / "validation.csv")}},
-            "output": str(output), "label": "twin"}
+    return {
+        "options": {
+            "model": {"origin": "random", "architecture": shape | architecture},
+            "task": task,
+            "seed": 1,
+            "data": {"files": {"validation": "digest"}},
+        },
+        "runtime": {"location": str(tokenizer), "files": {"validation": str(tmp_path / "validation.csv")}},
+        "output": str(output),
+        "label": "twin",
+    }
 
 
-def test_a_twin_has_the_shape_asked_for_and_is_the_same_again(tmp_path: Path, tokenizer_file: Path,
-                                                              task_group: Callable[..., dict[str, Any]]) -> None:
+def test_a_twin_has_the_shape_asked_for_and_is_the_same_again(
+    tmp_path: Path, tokenizer_file: Path, task_group: Callable[..., dict[str, Any]]
+) -> None:
     task = task_group(labels=["negative", "positive"], text_columns=["text"], label_column="label")
     facts = twin(request(tmp_path, tokenizer_file.parent, task))
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -81,8 +102,9 @@ def test_a_twin_has_the_shape_asked_for_and_is_the_same_again(tmp_path: Path, to
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == first
 
 
-def test_a_twin_that_knows_too_few_tokens_is_refused(tmp_path: Path, tokenizer_file: Path,
-                                                     task_group: Callable[..., dict[str, Any]]) -> None:
+def test_a_twin_that_knows_too_few_tokens_is_refused(
+    tmp_path: Path, tokenizer_file: Path, task_group: Callable[..., dict[str, Any]]
+) -> None:
     task = task_group(labels=["negative", "positive"], text_columns=["text"], label_column="label")
     with pytest.raises(UserError, match=r"vocab_size=50, the tokenizer knows \d+ tokens"):
         twin(request(tmp_path, tokenizer_file.parent, task, vocab_size=50))

@@ -167,5 +167,12 @@ def test_the_shipped_worker_has_all_phases(kind: str, tiny_folder: Callable[...,
         found = worker.load(made, 64, ("the film",))
         assert len(worker.ask("tokenize", texts=[["the film"]])["wall_ms"]) == 1
     assert list(found["cold_start_ms"]) == [
-        "started", "imported", "tokenizer", "read", "session", "first_logits", "total"]
+        "started",
+        "imported",
+        "tokenizer",
+        "read",
+        "session",
+        "first_logits",
+        "total",
+    ]
     assert list(found["memory_by_phase"]) == list(found["cold_start_ms"])[1:-1]

@@ -32,7 +32,7 @@ def compose_recipe(name: str, outer: dict[str, Any]) -> tuple[dict[str, Any], di
     with open_dict(cfg):
         del cfg.hydra
     plain = validate(cfg)
-    plain |= {key: outer[key] for key in ("seed", "store", "logger") if key in outer}
+    plain |= {key: outer[key] for key in ("seed", "store", "logger", "torch_compile") if key in outer}
     if plain["task"]["kind"] == outer["task"]["kind"]:
         plain["task"] = dict(outer["task"])
     plain["trainer"] |= {k: outer["trainer"][k] for k in _HARDWARE if k in outer["trainer"]}

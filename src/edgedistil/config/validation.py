@@ -98,10 +98,10 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
             plain[name] = _typed(name, node)
         else:
             plain[name] = _container(name, node)
-    for name in ("seed",):
-        value = plain.get(name)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UserError(f"{name}={value!r} is no integer. Example: {name}=42")
+    if not isinstance(plain.get("seed"), int) or isinstance(plain["seed"], bool):
+        raise UserError(f"seed={plain.get('seed')!r} is no integer. Example: seed=42")
+    if not isinstance(plain.get("torch_compile"), bool):
+        raise UserError(f"torch_compile={plain.get('torch_compile')!r} is neither true nor false")
     _check_values(plain)
     if plain["task"]["kind"] == MASKED_LM:
         check_language_model(plain)

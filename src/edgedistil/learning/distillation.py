@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
-from .fine_tuning import Batch, decay_groups, model_inputs, stop_unless_finite
+from .base import TrainingModule
+from .fine_tuning import Batch, model_inputs
 from .losses import hidden_state_loss, soft_target_loss
 
 
-class LogitDistillation(lightning.LightningModule):
+class LogitDistillation(TrainingModule):
     """The student learns the parent's softened logits and, at equal width and depth, its hidden states; no labels.
 
     Args:
@@ -20,6 +20,8 @@ class LogitDistillation(lightning.LightningModule):
         temperature: of the soft targets.
         hidden_weight: weight of the hidden-state loss (0 leaves it out).
     """
+
+    rate_option = "compression.recovery.optimizer.lr"
 
     def __init__(
         self,
@@ -30,11 +32,9 @@ class LogitDistillation(lightning.LightningModule):
         temperature: float = 2.0,
         hidden_weight: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network, optimizer, scheduler)
         # In a list, so that Lightning neither moves it to train mode nor writes it into checkpoints.
         self._teacher = [teacher.eval().requires_grad_(False)]
-        self._optimizer, self._scheduler = optimizer, scheduler
         self._temperature, self._hidden_weight = temperature, hidden_weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -54,11 +54,6 @@ class LogitDistillation(lightning.LightningModule):
             )
             self.log("train/hidden_state_loss", hidden)
             loss = loss + self._hidden_weight * hidden
-        stop_unless_finite(self, loss, "compression.recovery.optimizer.lr")
+        self.stop_unless_finite(loss)
         self.log("train/loss", loss, prog_bar=True)
         return loss
-
-    def configure_optimizers(self) -> Any:
-        optimizer = self._optimizer(decay_groups(self.network))
-        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
@@ -14,11 +13,13 @@ from torchmetrics.classification import (
 )
 
 from ..models.kinds import takes_token_types
+from .base import TrainingModule
+from .work import TRAINED, encoder_flops, head_flops
 
 Batch = dict[str, Tensor]
 
 
-class FineTuning(lightning.LightningModule):
+class FineTuning(TrainingModule):
     """Cross-entropy on labels.
 
     Args:
@@ -35,9 +36,7 @@ class FineTuning(lightning.LightningModule):
         scheduler: Callable[..., Any],
         metrics: Sequence[str],
     ) -> None:
-        super().__init__()
-        self.network = network
-        self._optimizer, self._scheduler = optimizer, scheduler
+        super().__init__(network, optimizer, scheduler)
         self._names = list(metrics)
         self._metrics = _collection(self._names, network.config.num_labels)
 
@@ -52,14 +51,23 @@ class FineTuning(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, _ = self.loss(batch)
-        stop_unless_finite(self, loss, "optimizer.lr")
+        self.stop_unless_finite(loss)
         self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return self.counted(loss, batch)
+
+    def counted(self, loss: Tensor, batch: Batch, teacher: Any = None) -> Tensor:
+        """The loss as ``training_step`` returns it, its work noted; ``teacher`` is a network that ran along."""
+        lengths = batch["attention_mask"].sum(1)
+        flop = TRAINED * (encoder_flops(self.network, lengths) + head_flops(self.network, len(lengths)))
+        if teacher is not None:
+            flop += encoder_flops(teacher, lengths) + head_flops(teacher, len(lengths))
+        self.note_work(int(lengths.sum()), flop)
+        return self.weighted(loss, len(lengths))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss, logits = self.loss(batch)
         self._metrics.update(logits.argmax(-1), batch["labels"])
-        self.log("held_out/loss", loss, batch_size=len(logits))
+        self.log("held_out/loss", loss, batch_size=len(logits), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         values = self._metrics.compute()
@@ -68,42 +76,11 @@ class FineTuning(lightning.LightningModule):
             self.log(f"held_out/{name}", value)
         self.log("held_out/score", values[self._names[0]], prog_bar=True)
 
-    def configure_optimizers(self) -> Any:
-        # Of the whole module: a subclass may learn more than its network.
-        optimizer = self._optimizer(decay_groups(self))
-        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
 
 def model_inputs(network: Any, batch: Batch) -> Batch:
     """What of a batch a network takes."""
     names = {"input_ids", "attention_mask"} | ({"token_type_ids"} if takes_token_types(network) else set())
     return {name: value for name, value in batch.items() if name in names}
-
-
-def stop_unless_finite(module: lightning.LightningModule, loss: Tensor, option: str) -> None:
-    """End a training whose loss is no number any more; the last checkpoint is from before.
-
-    Args:
-        option: the config option of the learning rate, for the message.
-
-    Raises:
-        FloatingPointError: with the step and the learning rate.
-    """
-    if torch.isfinite(loss):
-        return
-    trainer = module._trainer
-    rate = f", learning rate {trainer.optimizers[0].param_groups[0]['lr']:.3g}" if trainer else ""
-    raise FloatingPointError(f"the loss is {loss.item()} at step {module.global_step}{rate}: try a lower {option}")
-
-
-def decay_groups(network: Any) -> list[dict[str, Any]]:
-    """Two parameter groups: matrices decay as the optimiser says, biases and LayerNorm (all one-dimensional) do not."""
-    trainable = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trainable if p.ndim > 1]},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _collection(names: Sequence[str], classes: int) -> MetricCollection:

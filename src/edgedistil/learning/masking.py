@@ -58,6 +58,10 @@ class DynamicMasking:
         self._weights[vocabulary.special] = 0
         self._shares = torch.tensor([masked, kept, swapped], dtype=torch.float64)
 
+    def targets(self, tokens: int) -> int:
+        """How many of a batch's real tokens become targets, where enough of them may."""
+        return math.ceil(self._probability * tokens)
+
     def __call__(self, ids: Tensor, attention_mask: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor]:
         """Hide targets in a batch.
 
@@ -71,7 +75,7 @@ class DynamicMasking:
         """
         real = attention_mask.bool()
         weights = self._weights[ids] * real
-        wanted = min(math.ceil(self._probability * int(real.sum())), int((weights > 0).sum()))
+        wanted = min(self.targets(int(real.sum())), int((weights > 0).sum()))
         labels = torch.full_like(ids, NO_TARGET)
         hidden = ids.clone()
         if wanted == 0:

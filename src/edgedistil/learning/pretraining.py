@@ -2,30 +2,29 @@
 builds on."""
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
 from ..models.masked_lm import encode_tokens, token_logits
-from .fine_tuning import Batch, decay_groups
+from .base import TrainingModule
+from .fine_tuning import Batch
 from .losses import masked_token_loss
 from .masking import NO_TARGET, DynamicMasking, Vocabulary, generator
+from .work import TRAINED, encoder_flops, head_flops
 
 # Validation masks are the same in every run, whatever its seed, so that rows of a table can be compared.
 HELD_OUT_SEED = 0
 
 
-class MaskedLanguageModelling(lightning.LightningModule):
+class MaskedLanguageModelling(TrainingModule):
     """Cross-entropy on masked tokens; the vocabulary's logits are computed at masked places only.
 
     Args:
         network: a transformers model for masked language modelling.
-        optimizer: ``parameters -> Optimizer``.
-        scheduler: ``(optimizer, total_steps) -> LRScheduler``, stepped each optimiser step.
+        optimizer, scheduler: as in :class:`.base.TrainingModule`.
         masking: ``vocabulary -> DynamicMasking``.
         vocabulary: token counts of the training corpus and special ids.
         seed: of the training masks, with epoch and micro-batch.
@@ -33,8 +32,6 @@ class MaskedLanguageModelling(lightning.LightningModule):
 
     # Names of the losses that validation reports; the first is the MLM loss.
     measured: tuple[str, ...] = ("mlm_loss",)
-    # Real tokens of all training batches on this rank; a buffer, so that a resumed run counts on.
-    tokens_seen: Tensor
 
     def __init__(
         self,
@@ -45,16 +42,9 @@ class MaskedLanguageModelling(lightning.LightningModule):
         vocabulary: Vocabulary,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self._optimizer, self._scheduler = optimizer, scheduler
+        super().__init__(network, optimizer, scheduler)
         self._masking, self._seed = masking(vocabulary), seed
         self._sums = {name: [0.0, 0.0] for name in self.measured}
-        self.register_buffer("tokens_seen", torch.zeros((), dtype=torch.int64))
-        # When the last training batch was through, and (tokens, seconds): of the whole run here, since the last log.
-        self._clock: float | None = None
-        self._spent: list[float] = [0, 0.0]
-        self._window: list[float] = [0, 0.0]
 
     def losses(self, ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, int]]:
         """(mean, number of rows it is the mean of) of each measured loss; all arguments ``[batch, tokens]``."""
@@ -72,21 +62,23 @@ class MaskedLanguageModelling(lightning.LightningModule):
         micro_batch = batch_idx * self.trainer.world_size + self.trainer.global_rank
         losses = self._masked(batch, generator(self._seed, self.current_epoch, micro_batch))
         loss = self.combine(losses)
-        if not torch.isfinite(loss):
-            rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.global_step}, learning rate {max(rates):.3g}: try a lower "
-                "optimizer.lr or trainer.gradient_clip_val; a checkpoint saved before stays in the work folder of "
-                "this step as checkpoints/last.ckpt"
-            )
+        self.stop_unless_finite(loss)
         for name, (value, _) in losses.items():
             self.log(f"train/{name}", value)
         self.log("train/loss", loss, prog_bar=True)
-        self._note_speed(int(batch["attention_mask"].sum()))
-        return loss
+        lengths = batch["attention_mask"].sum(1)
+        self.note_work(int(lengths.sum()), self.flop(lengths))
+        return self.weighted(loss, int(lengths.sum()))
+
+    def flop(self, lengths: Tensor) -> int:
+        """Work of a training step (:mod:`.work`) on texts of ``lengths`` tokens."""
+        targets = self._masking.targets(int(lengths.sum()))
+        return TRAINED * (encoder_flops(self.network, lengths) + head_flops(self.network, targets))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        losses = self._masked(batch, generator(HELD_OUT_SEED, "held_out", batch_idx))
+        # Of all processes, which share the batches.
+        number = batch_idx * self.trainer.world_size + self.trainer.global_rank
+        losses = self._masked(batch, generator(HELD_OUT_SEED, "held_out", number))
         for name, (value, rows) in losses.items():
             self._sums[name][0] += float(value) * rows
             self._sums[name][1] += rows
@@ -103,34 +95,9 @@ class MaskedLanguageModelling(lightning.LightningModule):
         # Higher is better for callbacks that choose by score.
         self.log("held_out/score", -values["mlm_loss"], prog_bar=True)
 
-    def configure_optimizers(self) -> Any:
-        optimizer = self._optimizer(decay_groups(self))
-        schedule = self._scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
     def _masked(self, batch: Batch, chance: torch.Generator) -> dict[str, tuple[Tensor, int]]:
         ids, labels = self._masking(batch["input_ids"].cpu(), batch["attention_mask"].cpu(), chance)
         return self.losses(ids.to(self.device), batch["attention_mask"], labels.to(self.device))
-
-    def tokens_per_s(self) -> float | None:
-        """Real tokens per second of training in this process; the first batch, which warms up, and validation apart."""
-        return self._spent[0] / self._spent[1] if self._spent[1] else None
-
-    def on_validation_end(self) -> None:
-        # The time since the last training batch is not training's.
-        self._clock = None
-
-    def _note_speed(self, tokens: int) -> None:
-        self.tokens_seen += tokens
-        now = time.monotonic()
-        if self._clock is not None:
-            for sums in (self._spent, self._window):
-                sums[0] += tokens
-                sums[1] += now - self._clock
-        self._clock = now
-        if self._window[1] > 5:
-            self.log("train/tokens_per_s", self._window[0] / self._window[1], prog_bar=True)
-            self._window = [0, 0.0]
 
 
 def perplexity(loss: float) -> float:

@@ -14,6 +14,7 @@ from ..models.masked_lm import encode_tokens, token_logits, width
 from .losses import cosine_loss, logit_loss, masked_token_loss, sliced_soft_target_loss
 from .masking import NO_TARGET, DynamicMasking, Vocabulary
 from .pretraining import MaskedLanguageModelling
+from .work import TRAINED, encoder_flops, head_flops
 
 
 class PretrainingDistillation(MaskedLanguageModelling):
@@ -98,6 +99,15 @@ class PretrainingDistillation(MaskedLanguageModelling):
     def combine(self, losses: dict[str, tuple[Tensor, int]]) -> Tensor:
         parts = [weight * losses[name][0] for name, weight in self._weights.items() if weight]
         return torch.stack(parts).sum()
+
+    def flop(self, lengths: Tensor) -> int:
+        taught = self._weights["soft_target_loss"] or self._weights["logit_loss"]
+        tokens = int(lengths.sum())
+        rows = tokens if taught and not self._masked_only else self._masking.targets(tokens)
+        total = TRAINED * (encoder_flops(self.network, lengths) + head_flops(self.network, rows))
+        if taught or self._weights["cosine_loss"]:
+            total += encoder_flops(self._teacher[0], lengths)
+        return total + (head_flops(self._teacher[0], rows) if taught else 0)
 
     def _frozen(self) -> Any:
         """The teacher where the student is; in bf16 on a GPU, where half the bytes are twice the speed."""

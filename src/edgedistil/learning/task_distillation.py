@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .attention import AttentionScores
-from .fine_tuning import Batch, FineTuning, stop_unless_finite
+from .fine_tuning import Batch, FineTuning
 from .layer_map import layer_pairs
 from .losses import attention_loss, hidden_state_loss, soft_target_loss
 
@@ -96,9 +96,9 @@ class TaskDistillation(FineTuning):
         for name, value in terms.items():
             self.log(f"train/{name}_loss", value)
         loss = torch.stack([self._weights[name] * value for name, value in terms.items()]).sum()
-        stop_unless_finite(self, loss, "optimizer.lr")
+        self.stop_unless_finite(loss)
         self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return self.counted(loss, batch, *self._teacher)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Each loss of non-zero weight, not yet weighted."""

@@ -26,6 +26,7 @@ ARMS = {
 }
 # Not reached: a run ends when nobody asks for more.
 _ENDLESS = 10**9
+# AdamW is fused in all arms: conf/optimizer has it so, and it is transformers' own default.
 _CLIP, _DECAY = 1.0, 0.01
 
 
@@ -140,7 +141,7 @@ def _ours(request: dict[str, Any], bursts: Bursts, corpus: Any) -> None:
     counts[: len(corpus.counts)] = torch.from_numpy(corpus.counts.copy())
     module = MaskedLanguageModelling(
         network.train(),
-        lambda parameters: torch.optim.AdamW(parameters, lr=request["learning_rate"], weight_decay=_DECAY),
+        lambda parameters: torch.optim.AdamW(parameters, lr=request["learning_rate"], weight_decay=_DECAY, fused=True),
         lambda optimizer, total_steps: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0),
         DynamicMasking,
         Vocabulary(counts, special.mask, special.all),

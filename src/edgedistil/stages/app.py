@@ -1,5 +1,6 @@
 """The wrapper around Hydra's main: one-line errors, exit codes, and the table and JSON line at the end."""
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -37,10 +38,18 @@ def launch(main: Callable[[], Any]) -> None:
     bad input. ``HYDRA_FULL_ERROR=1`` and Hydra's own flags keep their meaning."""
     import hydra._internal.utils as internals
 
+    from . import ranks
+
+    if ranks.launched() and ranks.rank():
+        sys.exit(ranks.follow())
     register()
     _share_config_store()
     if not os.environ.get("HYDRA_FULL_ERROR"):
         internals.run_and_report = _one_line(internals.run_and_report)  # type: ignore[assignment]
+    if ranks.launched():
+        from .runner import leader
+
+        atexit.register(leader().end)
     main()
     if _wrong:
         _stop(_wrong[0])

@@ -17,7 +17,7 @@ from .measuring import OWN_BASELINES, record_step
 from .pretraining_chain import depth_of, pretraining_steps
 from .step import Step
 from .taught import locate_teacher, taught_step, teacher_name
-from .trainer_options import resolve_trainer, split_trainer
+from .trainer_options import compilation, resolve_trainer, split_trainer
 
 # What a task's texts and scores depend on; where the files lie is in the data's identity.
 _TASK_KEYS = ("name", "kind", "text_columns", "label_column", "labels", "metrics", "max_length")
@@ -202,6 +202,7 @@ class Planner:
             "data": data.identity,
             "trainer": trainer,
             "objective": objective,
+            **compilation(self.cfg),
             **{k: self.cfg[k] for k in ("optimizer", "scheduler", "callbacks", "loader", "seed")},
         }
         runtime = {**self.common, "location": origin.location, "files": data.files, "trainer": shown}

@@ -7,6 +7,7 @@ The request names everything, so the command can be run again by hand or by a la
 import importlib
 import logging
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -15,6 +16,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..store.files import read_json, write_json
+from . import ranks
 from .step import STEPS
 
 
@@ -28,7 +30,10 @@ def main(request_file: str) -> int:
     logging.getLogger("hydra").setLevel(logging.CRITICAL)
     request = read_json(Path(request_file))
     work = Path(request["work"])
+    if ranks.rank():
+        _leave_writing_to_the_first(request)
     try:
+        ranks.join(request)
         write_json(work / "facts.json", run(request))
     except UserError as error:
         _leave_error(work, "user", str(error))
@@ -48,7 +53,21 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
+def _leave_writing_to_the_first(request: dict[str, Any]) -> None:
+    logging.getLogger("edgedistil").setLevel(logging.WARNING)
+    request["runtime"]["progress"] = False
+    own = Path(request["work"]) / "others" / str(ranks.rank())
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True)
+    request["output"] = str(own)
+
+
 def _leave_error(work: Path, kind: str, message: str) -> None:
+    if ranks.rank():
+        message = f"process {ranks.rank()}: {message}"
+        if (work / "error.json").exists():
+            # The first failure is the cause, what follows are lost connections.
+            return
     write_json(
         work / "error.json", {"kind": kind, "message": " ".join(message.split()), "traceback": traceback.format_exc()}
     )

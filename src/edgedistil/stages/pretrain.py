@@ -9,6 +9,7 @@ from typing import Any
 from ..config.build import build
 from ..errors import UserError
 from ..learning.quiet import quiet
+from . import ranks
 from .train import check_options, fit
 
 log = logging.getLogger("edgedistil")
@@ -65,7 +66,7 @@ def pretrain(request: dict[str, Any]) -> dict[str, Any]:
         "validation": after,
         "parameters": count_parameters(network),
         "steps": trainer.global_step,
-        **_speed(module),
+        **getattr(module, "totals", {}),
         "train_texts": len(train),
         "held_out_texts": len(held_out),
         **({"student": options["student"]} if taught else {}),
@@ -118,7 +119,7 @@ def _measure(module: Any, data: Any, request: dict[str, Any]) -> dict[str, float
     from lightning.pytorch import Trainer
 
     options, runtime = request["options"]["trainer"], request["runtime"]
-    if options.get("limit_val_batches") == 0:
+    if options.get("limit_val_batches") == 0 or ranks.rank():
         return {}
     same = {k: options[k] for k in ("accelerator", "precision", "limit_val_batches") if k in options}
     trainer = Trainer(
@@ -139,16 +140,6 @@ def _measure(module: Any, data: Any, request: dict[str, Any]) -> dict[str, float
 
 def _no_number(found: dict[str, float]) -> str | None:
     return next((f"the held-out {k} is {value}" for k, value in found.items() if not math.isfinite(value)), None)
-
-
-def _speed(module: Any) -> dict[str, Any]:
-    """What our own modules know of their texts; other people's need not."""
-    from ..learning.pretraining import MaskedLanguageModelling
-
-    if not isinstance(module, MaskedLanguageModelling):
-        return {}
-    rate = module.tokens_per_s()
-    return {"tokens_seen": int(module.tokens_seen), "tokens_per_s": rate and round(rate, 1)}
 
 
 def _chooses_best(callbacks: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from ..models.vocabulary import check_same_vocabulary
 from ..tasks.texts import locate
 from .base import Base, locate_base
 from .step import Step
-from .trainer_options import split_trainer
+from .trainer_options import compilation, split_trainer
 
 if TYPE_CHECKING:
     from .chain import Planner
@@ -27,6 +27,7 @@ def pretraining_steps(plan: "Planner", names: dict[str, str]) -> dict[str, Step]
     trainer, runtime["trainer"] = split_trainer(cfg["trainer"])
     options: dict[str, Any] = {
         "trainer": trainer,
+        **compilation(cfg),
         **{k: cfg[k] for k in ("objective", "optimizer", "scheduler", "callbacks", "loader", "seed")},
     }
     from_model = True

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from ..devices import host
 from ..errors import StepError, UserError
 from ..store.files import read_json, write_json
 from ..store.store import Store
+from . import ranks
 from .step import Step
 
 log = logging.getLogger("edgedistil")
+_POLL_S = 0.1
+_GRACE_S = 3.0
 
 
 def ensure(step: Step, store: Store) -> Path:
@@ -30,6 +34,7 @@ def ensure(step: Step, store: Store) -> Path:
     found = store.find(step.name, step.fingerprint)
     if found:
         return found
+    ranks.check(step.options)
     inputs = {name: ensure(source, store) for name, source in step.inputs.items()}
     with ExitStack() as stack:
         descriptors = [stack.enter_context(store.lock(step.fingerprint, _waiting(step.label)))]
@@ -77,23 +82,24 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
     )
     for leftover in ("error.json", "facts.json"):
         (work / leftover).unlink(missing_ok=True)
+    (work / "rendezvous").unlink(missing_ok=True)
+    if ranks.processes(step.options) > 1:
+        leader().start(work / "request.json")
     watch, alive = os.pipe()
     try:
-        # The child watches `watch`: end of file means that this process is gone. It also inherits the locks.
-        child = subprocess.Popen(
-            [sys.executable, "-m", "edgedistil.stages.child", str(work / "request.json")],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),
-            pass_fds=(watch, *locks),
-            env=_environment(step, watch),
-        )
+        # The children watch `watch`: end of file means that this process is gone. They also inherit the locks.
+        children = [
+            subprocess.Popen(
+                [sys.executable, "-m", "edgedistil.stages.child", str(work / "request.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),
+                pass_fds=(watch, *locks),
+                env=_environment(step, watch) | place,
+            )
+            for place in ranks.places(step.options)
+        ]
         os.close(watch)
-        try:
-            code = child.wait()
-        except BaseException:
-            child.terminate()
-            child.wait()
-            raise
+        code = _wait(children)
     finally:
         os.close(alive)
     if code == 0:
@@ -101,10 +107,39 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
     raise _failure(step, work, code, store)
 
 
+def _wait(children: list["subprocess.Popen[bytes]"]) -> int:
+    """The exit code of the processes of one step: 0, or that of the first that failed, which then ends the others."""
+    try:
+        if len(children) == 1:
+            return children[0].wait()
+        while any(child.poll() is None for child in children):
+            failed = [child for child in children if child.returncode]
+            if failed:
+                # What made one fail makes most fail; they may be about to say so themselves.
+                time.sleep(_GRACE_S)
+                return failed[0].returncode
+            time.sleep(_POLL_S)
+        return next((child.returncode for child in children if child.returncode), 0)
+    finally:
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+        for child in children:
+            child.wait()
+
+
+@cache
+def leader() -> ranks.Leader:
+    """The one that talks to the other commands of a ``torchrun``."""
+    return ranks.Leader()
+
+
 def _environment(step: Step, watch: int) -> dict[str, str]:
-    threads = step.runtime.get("threads") or os.environ.get("OMP_NUM_THREADS") or host.free_cores()
+    count = ranks.processes(step.options)
+    shared = max(1, host.free_cores() // len(ranks.places(step.options)))
+    threads = step.runtime.get("threads") or os.environ.get("OMP_NUM_THREADS") or shared
     return {
-        **os.environ,
+        **(os.environ if count > 1 else ranks.without_place(os.environ)),
         "EDGEDISTIL_PARENT": str(watch),
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",

@@ -12,7 +12,7 @@ STEPS: dict[str, tuple[str, int]] = {
     "adopt": ("edgedistil.stages.adopt:adopt", 1),
     "twin": ("edgedistil.stages.twin:twin", 1),
     "corpus": ("edgedistil.stages.corpus:corpus", 1),
-    "pretrain": ("edgedistil.stages.pretrain:pretrain", 1),
+    "pretrain": ("edgedistil.stages.pretrain:pretrain", 2),
     "train": ("edgedistil.stages.train:train", 2),
     "teacher_logits": ("edgedistil.stages.teaching:teacher_logits", 1),
     "prune": ("edgedistil.stages.compress:prune", 1),

@@ -9,6 +9,7 @@ from ..config.build import build, build_all, check_nodes
 from ..errors import UserError
 from ..learning.quiet import quiet
 from ..tasks.source import Source
+from . import ranks
 
 log = logging.getLogger("edgedistil")
 
@@ -79,6 +80,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
         "validation": quality,
         "parameters": count_parameters(network),
         "steps": trainer.global_step,
+        **getattr(module, "totals", {}),
         "train_texts": len(rest),
         "held_out_texts": len(held_out),
         "epochs_started": trainer.current_epoch,
@@ -95,6 +97,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     import torch
     from lightning.pytorch import Trainer
 
+    from ..learning.compiled import compiled
     from ..learning.finite import FiniteWeights
     from ..learning.random_state import RandomState
 
@@ -106,23 +109,27 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
         if node
     ]
     trainer = Trainer(
-        **options["trainer"],
+        **{"devices": 1, **options["trainer"]},
         **runtime.get("trainer", {}),
         default_root_dir=work,
         callbacks=[*callbacks, RandomState(), FiniteWeights()],
         logger=loggers(request),
         enable_progress_bar=runtime["progress"],
+        # Our batch samplers know the rank.
+        use_distributed_sampler=False,
     )
     last = checkpoints / "last.ckpt"
     resume = last if _is_whole(last) else None
     if resume:
         log.info("resuming from step %d", torch.load(resume, weights_only=True)["global_step"])
     try:
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        with compiled(module, options.get("torch_compile", False)):
+            trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     finally:
         for logger in trainer.loggers:
             if type(logger).__name__ == "WandbLogger":
                 logger.experiment.finish()  # type: ignore[attr-defined]
+    ranks.leave()
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best and keep_best:
         module.load_state_dict(torch.load(best, weights_only=True, map_location="cpu")["state_dict"])

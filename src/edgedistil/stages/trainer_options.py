@@ -3,6 +3,8 @@
 from typing import Any
 
 from ..devices import host
+from ..errors import UserError
+from . import ranks
 
 # Arguments that change what is shown or logged, never the weights.
 _SHOWN_ONLY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps", "profiler")
@@ -15,7 +17,24 @@ def resolve_trainer(trainer: dict[str, Any]) -> dict[str, Any]:
         resolved["accelerator"] = "gpu" if host.gpu_names() else "cpu"
     if resolved.get("precision") == "auto":
         resolved["precision"] = "bf16-mixed" if host.has_fast_bf16() else "32-true"
+    resolved |= _devices(resolved)
     return resolved
+
+
+def _devices(trainer: dict[str, Any]) -> dict[str, Any]:
+    """``devices`` as a number (or GPUs by number), left out where it is 1; by default all GPUs, as Lightning has it, or
+    the processes of ``torchrun``."""
+    wanted = trainer.pop("devices", "auto")
+    if isinstance(wanted, list):
+        return {"devices": wanted}
+    if wanted == "auto" and ranks.launched():
+        local, nodes = ranks.shape()
+        return {"devices": local} | ({"num_nodes": nodes} if nodes > 1 else {})
+    if wanted in ("auto", -1, "-1"):
+        wanted = len(host.gpu_names()) if trainer.get("accelerator") == "gpu" else 1
+    if not str(wanted).isdigit() or int(wanted) < 1:
+        raise UserError(f"trainer.devices={wanted!r} is no number of processes; examples: 1, 2, auto")
+    return {"devices": int(wanted)} if int(wanted) > 1 else {}
 
 
 def split_trainer(trainer: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -23,3 +42,8 @@ def split_trainer(trainer: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     resolved = resolve_trainer(trainer)
     shown = {k: v for k, v in resolved.items() if k in _SHOWN_ONLY and k != "enable_progress_bar"}
     return {k: v for k, v in resolved.items() if k not in _SHOWN_ONLY}, shown
+
+
+def compilation(cfg: dict[str, Any]) -> dict[str, Any]:
+    """``torch_compile`` as it enters a step's options: only where it is on."""
+    return {"torch_compile": True} if cfg["torch_compile"] else {}

@@ -1,17 +1,16 @@
 """Batches of texts of about the same length: little padding, order still random."""
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, stack, tensor
-from torch.utils.data import Sampler
 
 from .encode import encode_with_types
+from .epochs import EpochBatches
 from .examples import Examples
 
 
-class LengthGroupedBatches(Sampler[list[int]]):
+class LengthGroupedBatches(EpochBatches):
     """Index batches whose texts have similar lengths, shuffled anew each epoch from (seed, epoch).
 
     The shuffled indices are cut into pools of ``pool`` batches, each pool is sorted by length and cut into batches,
@@ -19,41 +18,35 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
     Args:
         lengths: tokens of each text.
-        skip: batches of the first epoch served already, by the run that this one resumes.
+        rank, world: see :class:`.epochs.EpochBatches`.
     """
 
-    def __init__(self, lengths: list[int], batch_size: int, seed: int, group: bool = True, pool: int = 64) -> None:
-        self._lengths, self._batch_size, self._seed, self._group, self._pool = lengths, batch_size, seed, group, pool
-        self.epoch, self.skip = 0, 0
-
-    def __len__(self) -> int:
-        return -(-len(self._lengths) // self._batch_size)
-
-    @property
-    def sampler(self) -> "LengthGroupedBatches":
-        """Where Lightning looks for ``set_epoch`` in a batch sampler: without it every epoch would be the first."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
+    def __init__(
+        self,
+        lengths: list[int],
+        batch_size: int,
+        seed: int,
+        group: bool = True,
+        pool: int = 64,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__(len(lengths), batch_size, rank, world)
+        self._lengths, self._seed, self._group, self._pool = lengths, seed, group, pool * batch_size
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """All batches of ``epoch``."""
         chance = random.Random(f"{self._seed}-{epoch}")
         order = list(range(len(self._lengths)))
         chance.shuffle(order)
         if self._group:
-            size = self._pool * self._batch_size
-            pools = [sorted(order[i : i + size], key=self._lengths.__getitem__) for i in range(0, len(order), size)]
+            pools = [
+                sorted(order[i : i + self._pool], key=self._lengths.__getitem__)
+                for i in range(0, len(order), self._pool)
+            ]
             order = [index for pool in pools for index in pool]
-        batches = [order[i : i + self._batch_size] for i in range(0, len(order), self._batch_size)]
+        batches = self.cut(order)
         chance.shuffle(batches)
         return batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        skip, self.skip = self.skip, 0
-        yield from self.batches(self.epoch)[skip:]
 
 
 def pad(rows: list[list[int]], value: int) -> Tensor:

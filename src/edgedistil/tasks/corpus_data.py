@@ -34,14 +34,15 @@ class CorpusDataModule(Resumable):
         self._batch_size, self._group, self._seed = batch_size, group_by_length, seed
 
     def train_dataloader(self) -> Any:
-        sampler = LengthBinBatches(self._train.lengths(), self._batch_size, self._seed, self._group)
+        sampler = LengthBinBatches(self._train.lengths(), self._batch_size, self._seed, self._group, **self.share())
         self.place(sampler)
         return DataLoader(self._train, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> Any:
         order = np.argsort(self._held_out.lengths(), kind="stable")
         batches = [order[i : i + HELD_OUT_BATCH].tolist() for i in range(0, len(order), HELD_OUT_BATCH)]
-        return DataLoader(self._held_out, batch_sampler=batches, collate_fn=self._collate)  # type: ignore[arg-type]
+        own = self.own(batches)
+        return DataLoader(self._held_out, batch_sampler=own, collate_fn=self._collate)  # type: ignore[arg-type]
 
 
 def collate(texts: list[NDArray[Any]], pad_id: int) -> dict[str, Tensor]:

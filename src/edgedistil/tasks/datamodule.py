@@ -40,10 +40,12 @@ class TextDataModule(Resumable):
         self._held_out = rows(tokenizer, held_out)
 
     def train_dataloader(self) -> Any:
-        sampler = LengthGroupedBatches([len(r[0]) for r in self._train], self._batch_size, self._seed, self._group)
+        lengths = [len(row[0]) for row in self._train]
+        sampler = LengthGroupedBatches(lengths, self._batch_size, self._seed, self._group, **self.share())
         self.place(sampler)
         return DataLoader(self._train, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> Any:
-        sampler = LengthGroupedBatches([len(r[0]) for r in self._held_out], 2 * self._batch_size, 0)
-        return DataLoader(self._held_out, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
+        batches = list(LengthGroupedBatches([len(r[0]) for r in self._held_out], 2 * self._batch_size, 0))
+        own = self.own(batches)
+        return DataLoader(self._held_out, batch_sampler=own, collate_fn=self._collate)  # type: ignore[arg-type]

@@ -4,6 +4,8 @@ from typing import Any
 
 import lightning
 
+from ..errors import UserError
+
 
 class Resumable(lightning.LightningDataModule):
     """A data module whose training goes on, after a kill, with the batch that would have come next.
@@ -27,6 +29,25 @@ class Resumable(lightning.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Start there."""
         self._epoch, self._served = state_dict["epoch"], state_dict["served"]
+
+    def share(self) -> dict[str, int]:
+        """``rank`` and ``world``: which part of the batches is this process's."""
+        if self.trainer is None:
+            return {"rank": 0, "world": 1}
+        return {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+
+    def own(self, batches: list[Any]) -> list[Any]:
+        """This process's part of batches that are the same in all.
+
+        Raises:
+            UserError: there are fewer of them than processes.
+        """
+        rank, world = self.share().values()
+        if 0 < len(batches) < world:
+            raise UserError(
+                f"{len(batches)} batches of held-out texts are too few for {world} processes: take fewer, or more texts"
+            )
+        return batches[rank::world]
 
     def place(self, sampler: Any) -> None:
         """Tell a new batch sampler where to begin, by ``set_epoch`` and ``skip``; later epochs begin at batch 0."""
