@@ -140,6 +140,8 @@ def _report(chosen: argparse.Namespace) -> int:
     cells = outcomes(chosen.folder) if chosen.folder.is_dir() else []
     if not cells:
         raise UserError(f"{chosen.folder} holds no cells; give a folder under multirun/ or outputs/ of a bench run")
+    if cells[0]["stage"] not in ("bench", "train"):
+        raise UserError(f"{chosen.folder} holds cells of {cells[0]['stage']}.py, which have no report; bench.py's do")
     references = cells[0]["references"] if chosen.references is None else chosen.references
     print(report(cells, Store(Path(cells[0]["store"])), chosen.folder, references))
     return 0

@@ -124,3 +124,11 @@ def test_a_missing_accelerate_is_one_line(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: transformers' Trainer needs accelerate")
     assert "edgedistil[peers]" in line
+
+
+def test_a_model_is_an_option_of_conf_or_a_folder(tmp_path: Path) -> None:
+    named = training_speed._model_group("distil_minilm")
+    assert (named["origin"], named["convert_to"], named["weights"]) == ("package", "distilbert", "pretrained")
+    assert "defaults" not in named
+    own = training_speed._model_group(str(tmp_path))
+    assert (own["origin"], own["location"], own["convert_to"]) == ("folder", str(tmp_path), None)

@@ -216,6 +216,8 @@ def _trainer(request: dict[str, Any], bursts: Bursts, corpus: Any) -> None:
             report_to="none",
             disable_tqdm=True,
             dataloader_pin_memory=False,
+            # Else the mask of special tokens is dropped before the collator can use it.
+            remove_unused_columns=False,
         ),
         train_dataset=_Rows(corpus, pad_to, tokenizer.pad_token_id, tokenizer.all_special_ids),
         data_collator=collate,

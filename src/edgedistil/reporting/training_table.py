@@ -13,6 +13,12 @@ _PARTS = {
     "mlm_loss": "− L_mlm (masked tokens)",
     "cosine_loss": "− L_cos (hidden states)",
 }
+_MEASURED = (
+    ("mlm_loss", "MLM loss", "{:.4f}"),
+    ("soft_target_loss", "soft-target loss", "{:.4f}"),
+    ("cosine_loss", "1 − cos", "{:.4f}"),
+    ("perplexity", "perplexity", "{:,.1f}"),
+)
 Column = tuple[str, Callable[[list[Row]], str]]
 
 
@@ -57,10 +63,9 @@ def _language_models(groups: list[list[Row]], references: list[str]) -> list[str
     if any(g[0]["removed"] is not None for g in groups):
         columns.append(("removed", lambda g: removed_label(g[0]["removed"]) if g[0]["removed"] is not None else ""))
     columns.append(("n", lambda g: str(len(g))))
-    for name, head in (("mlm_loss", "MLM loss"), ("soft_target_loss", "soft-target loss"), ("cosine_loss", "1 − cos")):
+    for name, head, form in _MEASURED:
         if any(f"validation_{name}" in r for g in groups for r in g):
-            columns.append((head, _change(name, "{:.4f}")))
-    columns.append(("perplexity", _change("perplexity", "{:,.1f}")))
+            columns.append((head, _change(name, form)))
     columns.append(("tokens seen", lambda g: _spread(g, "tokens_seen", "{:,.0f}")))
     columns.append(("tokens/s", lambda g: _spread(g, "tokens_per_s", "{:,.0f}")))
     if any("mlm_loss_difference" in r for g in groups for r in g):
