@@ -102,6 +102,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     from lightning.pytorch import Trainer
 
     from ..learning.compiled import compiled
+    from ..learning.finite import FiniteWeights
     from ..learning.random_state import RandomState
 
     work, runtime = Path(request["work"]), request["runtime"]
@@ -115,7 +116,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
         **{"devices": 1, **options["trainer"]},
         **runtime.get("trainer", {}),
         default_root_dir=work,
-        callbacks=[*callbacks, RandomState()],
+        callbacks=[*callbacks, RandomState(), FiniteWeights()],
         logger=loggers(request),
         enable_progress_bar=runtime["progress"],
         # Our batch samplers know the rank.
