@@ -5,6 +5,7 @@ from typing import Any
 
 from ..config.canonical import canonical_compression, compression_label
 from ..config.compatibility import why_impossible
+from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
 from ..config.validation import MASKED_LM
 from ..devices import host
 from ..errors import UserError
@@ -54,6 +55,7 @@ class Planner:
         self.sweep, self.recipes = sweep, recipes
         self.compression = canonical_compression(cfg["compression"]) if "compression" in cfg else None
         self.masked_lm = cfg["task"]["kind"] == MASKED_LM
+        self.answers_questions = cfg["task"]["kind"] == QUESTION_ANSWERING
         self.common: dict[str, Any] = {
             "threads": cfg["store"]["threads"],
             "progress": progress,
@@ -79,9 +81,9 @@ class Planner:
         why = self._impossible()
         if why:
             return Cell(names, {}, why)
-        if self.origin.bare_onnx and self.stage != "bench":
+        if self.origin.bare_onnx and (self.stage != "bench" or self.answers_questions):
             raise UserError(
-                f"{self.origin.location} is a bare ONNX file, which can only be measured: python bench.py ..."
+                f"{self.origin.location} is a bare ONNX file, which can only be measured on labels: python bench.py ..."
             )
         if self.origin.random and self.stage == "train":
             raise UserError(
@@ -101,11 +103,12 @@ class Planner:
         if self.teacher is not None and self.teacher.max_positions is not None:
             self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], self.teacher.max_positions)
         limit = self.origin.max_positions
-        if limit is None:
-            return
-        self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
+        if limit is not None:
+            self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
+        if self.answers_questions:
+            check_windows(self.cfg["task"])
         lengths = self.cfg.get("measurement", {}).get("lengths") or [0]
-        if max(lengths) > limit:
+        if limit is not None and max(lengths) > limit:
             raise UserError(
                 f"measurement.lengths asks for {max(lengths)} tokens, but this model knows positions up to {limit}; "
                 f"example: measurement.lengths=[16,{limit}]"
@@ -147,7 +150,8 @@ class Planner:
 
     def task(self, *extra: str) -> dict[str, Any]:
         """What of the task enters a step's options; ``extra`` names keys that only some steps read."""
-        wanted = {k: self.cfg["task"][k] for k in (*_TASK_KEYS, *extra)}
+        keys = (*_TASK_KEYS, *(WINDOW_OPTIONS if self.answers_questions else ()), *extra)
+        wanted = {k: self.cfg["task"][k] for k in keys}
         if not wanted.get("phrases", True):
             # Holding out single texts is the plain way; an option that is off has no place in a fingerprint.
             del wanted["phrases"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..learning.layer_map import layer_pairs
 from ..models import origin as origins
+from ..models.kinds import head_of
 from ..models.origin import Origin
 from ..models.vocabulary import check_same_vocabulary
 from .step import Step
@@ -37,7 +38,7 @@ def locate_teacher(cfg: dict[str, Any], student: Origin, digests: Any) -> Origin
             "objective=task_distillation give model@teacher=folder teacher.location=FOLDER, or a model to be fine-tuned"
         )
     try:
-        teacher = origins.locate(cfg["teacher"], digests)
+        teacher = origins.locate(cfg["teacher"], digests, head_of(cfg["task"]["kind"]))
     except UserError as error:
         raise UserError(f"the teacher: {error}") from error
     if teacher.bare_onnx:
