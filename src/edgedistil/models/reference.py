@@ -2,6 +2,7 @@
 is held against."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,11 @@ def read_reference(folder: Path) -> tuple[list[list[int]], list[list[int]], Any]
     types = [row[:n].tolist() for row, n in zip(data["token_type_ids"], lengths, strict=True)]
     logits = data["logits"]
     return ids, types, logits if logits.ndim == 2 else [x[:, :n] for x, n in zip(logits, lengths, strict=True)]
+
+
+def changed_share(logits: Sequence[NDArray[np.float32]], before: Sequence[NDArray[np.float32]]) -> float:
+    """Share of texts whose answer is another one: the best class, or the best start or end."""
+    return float(np.mean([(new.argmax(-1) != old.argmax(-1)).any() for new, old in zip(logits, before, strict=True)]))
 
 
 def uses_types(folder: Path) -> bool:

@@ -119,14 +119,14 @@ def teacher_logits(request: dict[str, Any]) -> dict[str, Any]:
     save_tokenizer(runtime["location"], options["tokenizer"], folder)
     check_same_vocabulary(Path(request["inputs"]["teacher"]), folder)
     questions = load_questions(task, Source(options["data"], runtime["files"]), "train", options.get("seed", 0))
-    parts = windows(load_tokenizer(folder, task["max_length"]), questions, task, offsets=False)
+    ids, types = window_inputs(load_tokenizer(folder, task["max_length"]), questions, task)
     device = torch.device("cuda" if options["accelerator"] in ("gpu", "cuda") else "cpu")
     network = load_span_model(Path(request["inputs"]["teacher"])).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=options["precision"] == "bf16-mixed"):
-        logits = span_logits(network, *ids_and_types(parts), device, _BATCH)
+        logits = span_logits(network, ids, types, device, _BATCH)
     flat = np.concatenate(logits, axis=1)
     save_file({"logits": flat}, output / teaching.LOGITS_FILE)
-    return {"questions": len(questions), "windows": len(parts), "tokens": flat.shape[1]}
+    return {"questions": len(questions), "windows": len(ids), "tokens": flat.shape[1]}
 
 
 def adopt(request: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +184,13 @@ def scorer(
 def ids_and_types(parts: Sequence[Window]) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids and token types of each window."""
     return [p.ids.tolist() for p in parts], [p.types.tolist() for p in parts]
+
+
+def window_inputs(
+    tokenizer: Any, questions: Questions, task: dict[str, Any]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """:func:`ids_and_types` of all windows of all questions."""
+    return ids_and_types(windows(tokenizer, questions, task, offsets=False))
 
 
 def _options(request: dict[str, Any]) -> dict[str, Any]:

@@ -235,14 +235,9 @@ class Planner:
             "seed": self.cfg["seed"],
         }
         runtime = {**self.common, "files": data.files}
-        if pruning["method"] == "magnitude":
-            model = steps["pruned"] = Step(
-                "prune", label + _pruning_label(pruning), {"pruning": pruning}, {"model": model}, runtime
-            )
-        elif pruning["method"] == "structured":
-            model = steps["pruned"] = Step(
-                "prune", label + _pruning_label(pruning), {"pruning": pruning, **calibration}, {"model": model}, runtime
-            )
+        if pruning["method"] != "none":
+            options = {"pruning": pruning, **(calibration if pruning["method"] == "structured" else {})}
+            model = steps["pruned"] = Step("prune", label + _pruning_label(pruning), options, {"model": model}, runtime)
         if recovery["method"] != "none":
             trainer = resolve_trainer(
                 {

@@ -121,6 +121,7 @@ def retention(
 
     metrics, expected = request["options"]["task"]["metrics"], np.array(labels)
     theirs = predict(load_classifier(Path(request["inputs"]["teacher"])), ids, types).argmax(-1)
+
     def scores(some: Any) -> tuple[float, float]:
         return score(metrics[0], answers[some], expected[some]), score(metrics[0], theirs[some], expected[some])
 
