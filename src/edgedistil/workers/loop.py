@@ -1,8 +1,8 @@
 """The worker's side of the protocol: one JSON object a line in, one out. Standard library only.
 
 Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches), ``time`` (name, start, count), ``tokenize``
-(texts), ``predict`` (texts), ``spans`` (ids, types), ``memory``, ``usage``, ``exit``. Times of day are nanoseconds of the
-system-wide monotonic clock, so that the process that started the worker can subtract its own.
+(texts), ``predict`` (texts), ``spans`` (ids, types), ``memory``, ``usage``, ``exit``. Times of day are nanoseconds of
+the system-wide monotonic clock, so that the process that started the worker can subtract its own.
 """
 
 import json
