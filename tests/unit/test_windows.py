@@ -124,7 +124,8 @@ def part(question: int, offsets: list[tuple[int, int]]) -> Window:
 def test_the_best_window_answers_in_the_words_of_the_context() -> None:
     both = Questions(["a", "b"], ["Good, and  BAD", "never"], ["?", "?"], [["x"], ["x"]], [0, 0])
     parts = [part(0, [(0, 4), (4, 5)]), part(0, [(6, 9), (11, 14)]), part(1, [])]
-    logits = [np.array(x, np.float32) for x in ([[0, 1, 0, 0], [0, 1, 0, 0]], [[0, 2, 0, 0], [0, 0, 1, 0]], [[5] * 2] * 2)]
+    raw: list[Any] = [[[0, 1, 0, 0]] * 2, [[0, 2, 0, 0], [0, 0, 1, 0]], [[5, 5]] * 2]
+    logits = [np.array(x, np.float32) for x in raw]
     found = answers(both, parts, logits, TASK)
     assert [a.text for a in found] == ["and  BAD", ""]
     assert (found[0].begin, found[0].end, found[0].score) == (6, 14, 3.0)

@@ -52,7 +52,7 @@ class SpanFineTuning(FineTuning):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss, logits = self.loss(batch)
         self.log("held_out/loss", loss, batch_size=len(logits))
-        rows, lengths = logits.float().cpu().numpy(), batch["attention_mask"].sum(1).tolist()
+        rows, lengths = logits.detach().float().cpu().numpy(), batch["attention_mask"].sum(1).tolist()
         for index, row, length in zip(batch["window"].tolist(), rows, lengths, strict=True):
             self._found[index] = row[:, :length]
 
