@@ -118,9 +118,7 @@ def test_a_student_learns_from_the_trained_model(trained: Any, run: Any, encoder
 
 
 def test_a_random_twin_is_measured_for_speed(trained: Any, run: Any, rapid: list[str], tmp_path: Path) -> None:
-    shape = "model.architecture={model_type: bert, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, " \
-            "intermediate_size: 64, max_position_embeddings: 64, vocab_size: 300}"
-    command = ["bench.py", *trained.model, *rapid, "model.weights=random", shape, "measurement.lengths=[16]"]
+    command = ["bench.py", *trained.model, *rapid, "model.weights=random", "measurement.lengths=[16]"]
     ran = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
     assert ran.computed == ["twin", "export", "bench"]
 
@@ -131,7 +129,7 @@ def test_a_random_twin_is_measured_for_speed(trained: Any, run: Any, rapid: list
     ("train.py", "task.metrics=[accuracy]", "a question answering task knows f1, exact_match"),
     ("train.py", "task.stride=40", "lower task.stride or task.max_question_length"),
     ("train.py", "objective=masked_language_modelling", "use objective=fine_tuning or objective=task_distillation"),
-    ("train.py", "trainer.devices=2", "question answering trains in one process so far; use trainer.devices=1"),
+    ("train.py", "+trainer.devices=2", "question answering trains in one process so far; use trainer.devices=1"),
 ])
 def test_what_can_not_be_is_one_line(
     trained: Any, run: Any, tmp_path: Path, script: str, wrong: str, words: str
