@@ -5,6 +5,7 @@ from typing import Any
 
 from ..config.canonical import canonical_compression, compression_label
 from ..config.compatibility import why_impossible
+from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
 from ..config.validation import MASKED_LM
 from ..devices import host
 from ..errors import UserError
@@ -55,6 +56,7 @@ class Planner:
         self.sweep, self.recipes = sweep, recipes
         self.compression = canonical_compression(cfg["compression"]) if "compression" in cfg else None
         self.masked_lm = cfg["task"]["kind"] == MASKED_LM
+        self.answers_questions = cfg["task"]["kind"] == QUESTION_ANSWERING
         self.common: dict[str, Any] = {
             "threads": cfg["store"]["threads"],
             "progress": progress,
@@ -80,9 +82,9 @@ class Planner:
         why = self._impossible()
         if why:
             return Cell(names, {}, why)
-        if self.origin.bare_onnx and self.stage != "bench":
+        if self.origin.bare_onnx and (self.stage != "bench" or self.answers_questions):
             raise UserError(
-                f"{self.origin.location} is a bare ONNX file, which can only be measured: python bench.py ..."
+                f"{self.origin.location} is a bare ONNX file, which can only be measured on labels: python bench.py ..."
             )
         if self.origin.random and self.stage == "train":
             raise UserError(
@@ -103,11 +105,12 @@ class Planner:
         if theirs is not None:
             self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], theirs)
         limit = self.origin.max_positions
-        if limit is None:
-            return
-        self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
+        if limit is not None:
+            self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
+        if self.answers_questions:
+            check_windows(self.cfg["task"])
         lengths = self.cfg.get("measurement", {}).get("lengths") or [0]
-        if max(lengths) > limit:
+        if limit is not None and max(lengths) > limit:
             raise UserError(
                 f"measurement.lengths asks for {max(lengths)} tokens, but this model knows positions up to {limit}; "
                 f"example: measurement.lengths=[16,{limit}]"
@@ -149,7 +152,8 @@ class Planner:
 
     def task(self, *extra: str) -> dict[str, Any]:
         """What of the task enters a step's options; ``extra`` names keys that only some steps read."""
-        wanted = {k: self.cfg["task"][k] for k in (*_TASK_KEYS, *extra)}
+        keys = (*_TASK_KEYS, *(WINDOW_OPTIONS if self.answers_questions else ()), *extra)
+        wanted = {k: self.cfg["task"][k] for k in keys}
         if not wanted.get("phrases", True):
             # Holding out single texts is the plain way; an option that is off has no place in a fingerprint.
             del wanted["phrases"]
@@ -231,14 +235,9 @@ class Planner:
             "seed": self.cfg["seed"],
         }
         runtime = {**self.common, "files": data.files}
-        if pruning["method"] == "magnitude":
-            model = steps["pruned"] = Step(
-                "prune", label + _pruning_label(pruning), {"pruning": pruning}, {"model": model}, runtime
-            )
-        elif pruning["method"] == "structured":
-            model = steps["pruned"] = Step(
-                "prune", label + _pruning_label(pruning), {"pruning": pruning, **calibration}, {"model": model}, runtime
-            )
+        if pruning["method"] != "none":
+            options = {"pruning": pruning, **(calibration if pruning["method"] == "structured" else {})}
+            model = steps["pruned"] = Step("prune", label + _pruning_label(pruning), options, {"model": model}, runtime)
         if recovery["method"] != "none":
             trainer = resolve_trainer(
                 {

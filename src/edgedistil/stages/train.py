@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.build import build, build_all, check_nodes
+from ..config.question_answering import QUESTION_ANSWERING
 from ..errors import UserError
 from ..learning.quiet import quiet
 from ..tasks.source import Source
@@ -17,6 +18,10 @@ log = logging.getLogger("edgedistil")
 def train(request: dict[str, Any]) -> dict[str, Any]:
     """Fine-tune, with a teacher or without: load, fit with the best checkpoint chosen on a part held out of train,
     report validation once."""
+    if request["options"]["task"]["kind"] == QUESTION_ANSWERING:
+        from . import answering
+
+        return answering.train(request)
     options, runtime = request["options"], request["runtime"]
     handed_in = ("network", "optimizer", "scheduler", "metrics")
     check_options(options, runtime, (*handed_in, "teacher") if "teacher" in request["inputs"] else handed_in)
