@@ -276,9 +276,9 @@ def test_the_gate_sees_an_end_that_moves(
     assert "FP32 logits differ from PyTorch's by" in said
 
 
-def test_changed_answers_are_counted_by_text() -> None:
+def test_starts_and_ends_are_answers_of_their_own() -> None:
     one, other = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 0], [1, 0]])
-    assert changed_share([one, one], [one, other]) == 0.5
+    assert changed_share([one, one], [one, other]) == 0.25
     assert changed_share(np.array([[1, 0], [0, 1]]), np.array([[1, 0], [1, 0]])) == 0.5
 
 

@@ -17,7 +17,7 @@ def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
 
     Returns:
         ``max_abs_difference``; ``rms_ratio`` (root mean square of the difference over that of the centred logits);
-        ``agreement`` (share of equal answers: the best class, or the best start and end); ``n``.
+        ``agreement`` (share of equal answers: the best class, or best starts and best ends); ``n``.
     """
     import onnxruntime
 
