@@ -21,7 +21,7 @@ from edgedistil.learning.question_answering import SpanDistillation, SpanFineTun
 from edgedistil.learning.schedules import linear_warmup
 from edgedistil.models.conversion import distilbert_from_bert
 from edgedistil.models.loading import load_for_training
-from edgedistil.models.reference import changed_share, read_reference, write_reference
+from edgedistil.models.reference import equal_share, read_reference, write_reference
 from edgedistil.models.shrunken import load_classifier, load_model, load_span_model
 from edgedistil.models.spans import span_logits
 from edgedistil.stages.answering import scorer
@@ -276,10 +276,10 @@ def test_the_gate_sees_an_end_that_moves(
     assert "FP32 logits differ from PyTorch's by" in said
 
 
-def test_changed_answers_are_counted_by_text() -> None:
+def test_starts_and_ends_are_answers_of_their_own() -> None:
     one, other = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 0], [1, 0]])
-    assert changed_share([one, one], [one, other]) == 0.5
-    assert changed_share(np.array([[1, 0], [0, 1]]), np.array([[1, 0], [1, 0]])) == 0.5
+    assert equal_share([one, one], [one, other]) == 0.75
+    assert equal_share(np.array([[1, 0], [0, 1]]), np.array([[1, 0], [1, 0]])) == 0.5
 
 
 def test_what_a_student_keeps() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..models.reference import changed_share, read_reference
+from ..models.reference import equal_share, read_reference
 
 FLOAT_BOUND = 1e-4
 
@@ -17,7 +17,7 @@ def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
 
     Returns:
         ``max_abs_difference``; ``rms_ratio`` (root mean square of the difference over that of the centred logits);
-        ``agreement`` (share of equal answers: the best class, or the best start and end); ``n``.
+        ``agreement`` (share of equal answers: the best class, or best starts and best ends); ``n``.
     """
     import onnxruntime
 
@@ -38,7 +38,7 @@ def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
     return {
         "max_abs_difference": float(np.abs(difference).max()),
         "rms_ratio": float(np.sqrt(np.mean(difference**2))) / max(spread, 1e-12),
-        "agreement": 1 - changed_share(found, expected),
+        "agreement": equal_share(found, expected),
         "n": len(found),
     }
 

@@ -71,9 +71,10 @@ def read_reference(folder: Path) -> tuple[list[list[int]], list[list[int]], Any]
     return ids, types, logits if logits.ndim == 2 else [x[:, :n] for x, n in zip(logits, lengths, strict=True)]
 
 
-def changed_share(logits: Sequence[NDArray[np.float32]], before: Sequence[NDArray[np.float32]]) -> float:
-    """Share of texts whose answer is another one: the best class, or the best start or end."""
-    return float(np.mean([(new.argmax(-1) != old.argmax(-1)).any() for new, old in zip(logits, before, strict=True)]))
+def equal_share(logits: Sequence[NDArray[np.float32]], before: Sequence[NDArray[np.float32]]) -> float:
+    """Share of equal answers: the best class of a text; a window's best start and best end are two answers."""
+    equal = [np.atleast_1d(new.argmax(-1) == old.argmax(-1)) for new, old in zip(logits, before, strict=True)]
+    return float(np.concatenate(equal).mean())
 
 
 def uses_types(folder: Path) -> bool:

@@ -181,14 +181,12 @@ def scorer(
     return score
 
 
-def ids_and_types(parts: Sequence[Window]) -> tuple[list[list[int]], list[list[int]]]:
-    """Token ids and token types of each window."""
-    return [p.ids.tolist() for p in parts], [p.types.tolist() for p in parts]
+def ids_and_types(parts: Sequence[Window]) -> tuple[list[Any], list[Any]]:
+    """Token ids and token types of each window, as arrays: as lists a large corpus would fill the memory."""
+    return [p.ids for p in parts], [p.types for p in parts]
 
 
-def window_inputs(
-    tokenizer: Any, questions: Questions, task: dict[str, Any]
-) -> tuple[list[list[int]], list[list[int]]]:
+def window_inputs(tokenizer: Any, questions: Questions, task: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """:func:`ids_and_types` of all windows of all questions."""
     return ids_and_types(windows(tokenizer, questions, task, offsets=False))
 
