@@ -89,8 +89,8 @@ def check_language_model(plain: dict[str, Any]) -> None:
     """Refuse what a task of plain texts can't have.
 
     Raises:
-        UserError: a cell to compress or measure, training texts without held-out ones, more than one text column,
-            a student deeper than its list of layers.
+        UserError: a cell to compress or measure, a model cut by layers, training texts without held-out ones, more
+            than one text column, a student deeper than its list of layers.
     """
     task = plain["task"]
     if "compression" in plain:
@@ -102,6 +102,11 @@ def check_language_model(plain: dict[str, Any]) -> None:
         raise UserError("give both task.train=FILE_OR_FOLDER and task.validation=FILE_OR_FOLDER")
     if len(task["text_columns"] or ["text"]) != 1:
         raise UserError(f"task.text_columns={task['text_columns']}: texts to be learnt from are one column")
+    if plain["model"]["layers"] is not None:
+        raise UserError(
+            f"model.layers={plain['model']['layers']} has no effect on task {task['name']!r}: to cut layers out of a "
+            "teacher use objective=pretraining_distillation model@teacher=... student.layers=[...]"
+        )
     student = plain.get("student") or {}
     layers, depth = student.get("layers"), student.get("depth")
     if layers is not None and not layers:
