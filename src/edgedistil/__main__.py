@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from .config.places import store_root
-from .errors import UserError
+from .errors import StepError, UserError
 from .store.store import Store
 
 
@@ -24,6 +24,21 @@ def main(arguments: list[str] | None = None) -> int:
     agree.add_argument("records", type=Path, nargs=2, help="record.json, made with another measurement.repeat each")
     listing = commands.add_parser("list", help="what can be chosen")
     listing.add_argument("what", choices=("references",))
+    speed = commands.add_parser(
+        "training-speed", help="tokens per second of our training loop and of transformers' Trainer"
+    )
+    speed.add_argument("--model", required=True, help="an option of conf/model (distil_minilm), or a model folder")
+    speed.add_argument("--texts", type=Path, required=True, help=".txt or Parquet file, or a folder of them")
+    speed.add_argument("--objective", choices=("masked_language_modelling",), default="masked_language_modelling")
+    speed.add_argument("--batch-size", type=int, default=32, help="texts a step (32)")
+    speed.add_argument(
+        "--seconds", type=float, default=60, help="measured seconds of our loop; the others' steps equal (60)"
+    )
+    speed.add_argument("--generations", type=int, default=5, help="of fresh processes; the interval is of these (5)")
+    speed.add_argument("--burst", type=int, default=2, help="steps in a burst (2)")
+    speed.add_argument("--max-length", type=int, default=128, help="tokens of the longest text (128)")
+    speed.add_argument("--lines", type=int, default=50_000, help="of the texts at most so many (50000)")
+    speed.add_argument("--output", type=Path, help="write the record, with every step's time, as JSON")
     commands.add_parser("embedded-model", help="download the embedded pretrained encoder and check it")
     chosen = parser.parse_args(arguments)
     try:
@@ -31,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except StepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -40,6 +58,8 @@ def _run(chosen: argparse.Namespace) -> int:
         return _report(chosen)
     if chosen.command == "agreement":
         return _agreement(*chosen.records)
+    if chosen.command == "training-speed":
+        return _training_speed(chosen)
     if chosen.command == "list":
         from .reporting.references import available
 
@@ -79,6 +99,20 @@ def _agreement(first: Path, second: Path) -> int:
     return 0 if all(f["agree"] for f in found) else 1
 
 
+def _training_speed(chosen: argparse.Namespace) -> int:
+    from .stages.training_speed import table, training_speed, write
+
+    if chosen.output is not None and not chosen.output.absolute().parent.is_dir():
+        raise UserError(f"--output={str(chosen.output)!r}: its folder is not there; make it first")
+    keys = ("model", "texts", "batch_size", "seconds", "generations", "burst", "max_length", "lines")
+    record = training_speed(**{key: getattr(chosen, key) for key in keys})
+    print(table(record))
+    if chosen.output is not None:
+        write(record, chosen.output)
+        print(f"record: {chosen.output}")
+    return 0
+
+
 def _store(chosen: argparse.Namespace) -> int:
     from .store.upkeep import collect, entries
 
@@ -106,6 +140,8 @@ def _report(chosen: argparse.Namespace) -> int:
     cells = outcomes(chosen.folder) if chosen.folder.is_dir() else []
     if not cells:
         raise UserError(f"{chosen.folder} holds no cells; give a folder under multirun/ or outputs/ of a bench run")
+    if cells[0]["stage"] not in ("bench", "train"):
+        raise UserError(f"{chosen.folder} holds cells of {cells[0]['stage']}.py, which have no report; bench.py's do")
     references = cells[0]["references"] if chosen.references is None else chosen.references
     print(report(cells, Store(Path(cells[0]["store"])), chosen.folder, references))
     return 0

@@ -121,3 +121,39 @@ def test_later_steps_killed_one_after_another(
         "train": 1, "prune": 1, "recover": 1, "export": 2, "predict": 2, "bench": 1,
     }
     assert _leftovers(copied) == []
+
+
+def test_tokenising_killed_half_way_goes_on_after_its_finished_chunks(
+    models: dict[str, Path], start: Any, run: Any, tmp_path: Path
+) -> None:
+    from edgedistil.tasks.generated import generate
+
+    lines = generate("train", "reviews", 400, 100, 1, 0.0)["sentence"]
+    (tmp_path / "train.txt").write_text("".join(f"{line}\n" for _ in range(600) for line in lines))
+    (tmp_path / "validation.txt").write_text("".join(f"{line}\n" for line in lines[:50]))
+    command = [
+        "train.py", "objective=masked_language_modelling", "task=texts", f"task.data_dir={tmp_path}",
+        "task.max_length=16", "task.drop_up_to=4", "model=folder", f"model.location={models['distilbert_encoder']}",
+        "callbacks=last", "trainer=distilbert", "trainer.max_epochs=-1", "trainer.max_steps=1",
+        "trainer.accumulate_grad_batches=1", "store.threads=2",
+    ]  # fmt: skip
+    killed, untouched = tmp_path / "killed", tmp_path / "untouched"
+    script = start(*command, cwd=tmp_path / "first", store=killed)
+    script.until(lambda: len(list(killed.glob("work/*/chunks/*.npz"))) > 5, "some chunks")
+    children = script.children()
+    os.kill(children[0], signal.SIGKILL)
+    assert script.end().summary["why"].endswith("the kernel may have been out of memory)")
+    # The processes that tokenise end with the step.
+    _wait_for_end(children)
+    assert not list(killed.glob("artifacts/*/*")), "something half-made was published"
+    chunks = {p.name: p.stat().st_mtime_ns for p in killed.glob("work/*/chunks/*.npz")}
+    assert 5 < len(chunks) < 240_000 // 4096, "the kill came too late to prove anything"
+
+    ran = run(*command, cwd=tmp_path / "second", store=killed).ok()
+    assert f"going on after {len(chunks)} finished chunks of a run that was stopped" in ran.err
+    assert "going on" not in run(*command, cwd=tmp_path / "third", store=untouched).ok().err
+    for name in ("ids.npy", "offsets.npy", "counts.npy"):
+        expected = {p.parent.name: p.read_bytes() for p in untouched.glob(f"artifacts/corpus/*/{name}")}
+        assert {p.parent.name: p.read_bytes() for p in killed.glob(f"artifacts/corpus/*/{name}")} == expected
+        assert len(expected) == 2
+    assert _leftovers(killed) == []

@@ -1,6 +1,7 @@
 """Masked language modelling and its distillation from the command line, on a tiny model and a tiny text."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,3 +149,89 @@ def test_a_loss_that_is_no_number_stops_the_run(run: Any, taught: Any, tmp_path:
     assert ran.code == 1
     assert "the loss is nan at step" in ran.summary["why"]
     assert "learning rate" in ran.summary["why"]
+    assert len(list(store.glob("artifacts/pretrain/*"))) == len(list(taught.store.glob("artifacts/pretrain/*")))
+
+
+def test_weights_that_are_no_numbers_from_the_start_are_wrong_input(run: Any, taught: Any, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    poisoned, store = tmp_path / "poisoned", tmp_path / "store"
+    shutil.copytree(taught.teacher.summary["folder"], poisoned)
+    shutil.copytree(taught.store, store)
+    weights = load_file(poisoned / "model.safetensors")
+    weights["vocab_layer_norm.bias"][0] = float("nan")
+    save_file(weights, poisoned / "model.safetensors", metadata={"format": "pt"})
+    line = _refused(run, [*taught.command, f"teacher.location={poisoned}"], tmp_path, store)
+    assert "is nan before any training: weights of the model or of its teacher are no numbers" in line
+    assert not list((store / "work").glob("*")), "work is left of a run that could never start"
+
+
+POISON = """
+import math
+
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def poison(optimizer, total_steps, after):
+    return LambdaLR(optimizer, lambda step: math.inf if step >= after else 1.0)
+"""
+
+
+def test_weights_that_are_no_numbers_never_replace_the_last_good_checkpoint(
+    run: Any, taught: Any, tmp_path: Path
+) -> None:
+    import torch
+
+    (tmp_path / "own" / "scheduler").mkdir(parents=True)
+    (tmp_path / "own" / "scheduler" / "poison.yaml").write_text(
+        "_target_: poison_schedule.poison\n_partial_: true\nafter: 5\n"
+    )
+    (tmp_path / "poison_schedule.py").write_text(POISON)
+    store = tmp_path / "store"
+    shutil.copytree(taught.store, store)
+    # Step 6 is the first with an infinite rate; a checkpoint is due before any loss could show it.
+    command = ["train.py", "--config-dir", str(tmp_path / "own"), *taught.command[1:], "scheduler=poison",
+               "callbacks.checkpoint.every_n_train_steps=2"]
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ran = run(*command, cwd=tmp_path, store=store, env={"PYTHONPATH": path})
+    assert ran.code == 1, ran.err
+    assert "no numbers any more after step 6, learning rate" in ran.summary["why"]
+    assert "the checkpoint saved before it is kept" in ran.summary["why"]
+    assert "Traceback" not in ran.err + ran.out
+    (last,) = store.glob("work/*/checkpoints/last.ckpt")
+    kept = torch.load(last, weights_only=True)
+    assert kept["global_step"] == 4
+    assert all(bool(value.isfinite().all()) for value in kept["state_dict"].values())
+    assert len(list(store.glob("artifacts/pretrain/*"))) == len(list(taught.store.glob("artifacts/pretrain/*")))
+
+
+def test_the_ablation_of_the_triple_loss_is_a_table(run: Any, taught: Any, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(taught.store, store)
+    command = ["train.py", "-m", *taught.command[1:], "trainer.max_steps=2", "sweep=loss_ablation"]
+    ran = run(*command, cwd=tmp_path, store=store).ok()
+    assert ran.summary["done"] == 6
+    assert ran.computed == ["pretrain"] * 6
+    lines = [[c.strip() for c in line.strip("|").split("|")] for line in ran.out.splitlines() if line.startswith("|")]
+    head, rows = lines[0], {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
+    assert head[0] == "removed"
+    assert list(rows) == [
+        "nothing removed", "− L_ce (soft targets)", "− L_mlm (masked tokens)", "− L_cos (hidden states)",
+        "triple loss + random initialisation", "− L_ce (soft targets) − L_cos (hidden states): masked tokens alone",
+    ]
+    published = dict(zip(list(rows)[1:], ["−2.96", "−0.31", "−1.46", "−3.69"], strict=False))
+    for name, row in rows.items():
+        assert row["paper: Δ GLUE points"] == published.get(name, ""), name
+        assert all(row[column] for column in head if column != "paper: Δ GLUE points"), row
+    facts = {json.loads((p / "artifact.json").read_text())["fingerprint"]: json.loads((p / "artifact.json").read_text())
+             for p in store.glob("artifacts/pretrain/*")}
+    cells = [json.loads((Path(ran.summary["folder"]) / str(i) / "cell.json").read_text()) for i in range(6)]
+    losses = [facts[c["fingerprint"]]["facts"]["validation"]["mlm_loss"] for c in cells]
+    assert len(set(losses)) == 6
+    for name, loss in zip(rows, losses, strict=True):
+        assert rows[name]["MLM loss"].endswith(f"→ {loss:.4f}")
+        assert rows[name]["Δ MLM loss"] == f"{loss - losses[0]:+.4f}"
+    again = run(*command, cwd=tmp_path, store=store).ok()
+    assert (again.computed, again.summary["cached"]) == ([], 6)
+    for name in ("table.md", "results.csv"):
+        assert (Path(again.summary["folder"]) / name).read_bytes() == (Path(ran.summary["folder"]) / name).read_bytes()

@@ -108,6 +108,7 @@ def test_a_recipe_that_is_not_there_is_one_line() -> None:
     (["model@teacher=bert_base"], "this objective has no use for model@teacher; add objective=task_distillation"),
     (["objective=masked_language_modelling", "task=texts", "task.train=a.txt"], "give both task.train"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "task.text_columns=[a,b]"], "are one column"),
+    (["objective=masked_language_modelling", "task=texts", *TEXTS, "model.layers=[0,2]"], "has no effect on task"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "student.layers=[]"], "student.layers is empty"),
     (["objective=masked_language_modelling", "task=texts", *TEXTS, "student.layers=[0,1]", "student.depth=3"],
      "student.depth=3 but student.layers names 2"),

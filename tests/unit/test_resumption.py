@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from edgedistil.learning.fine_tuning import FineTuning
+from edgedistil.learning.finite import FiniteWeights
 from edgedistil.learning.random_state import KEY, RandomState, generator_states, restore_generators
 from edgedistil.learning.schedules import linear_warmup
 from edgedistil.tasks.datamodule import TextDataModule
@@ -130,3 +131,35 @@ def test_a_checkpoint_without_random_state_is_not_gone_on_from(tmp_path: Path) -
     torch.save({"global_step": 1}, tmp_path / "old.ckpt")
     (tmp_path / "half.ckpt").write_bytes((tmp_path / "new.ckpt").read_bytes()[:100])
     assert [_is_whole(tmp_path / f"{name}.ckpt") for name in ("new", "old", "half", "none")] == [True] + [False] * 3
+
+
+class Diverging(Noisy):
+    """Its weights are no numbers from the given step on; no loss comes after the last one."""
+
+    bad_step, done = 0, 0
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.done += 1
+        if self.done == self.bad_step:
+            with torch.no_grad():
+                self.network.classifier.bias.fill_(float("nan"))
+
+
+@pytest.mark.parametrize(("bad_step", "words"), [(2, "the checkpoint saved before it is kept"),
+                                                 (3, "nothing is published")])
+def test_weights_that_are_no_numbers_are_not_kept(
+    tmp_path: Path, tiny_model: Callable[..., Any], bad_step: int, words: str
+) -> None:
+    batch = {"input_ids": torch.tensor([[2, 7, 8, 3]]), "attention_mask": torch.ones(1, 4, dtype=torch.int64),
+             "labels": torch.tensor([1])}
+    module = Diverging(tiny_model("distilbert").train(), lambda p: torch.optim.AdamW(p, lr=1e-3),
+                       lambda o, total: linear_warmup(o, total, 0.1), ["accuracy"])
+    module.bad_step = bad_step
+    saved = ModelCheckpoint(dirpath=tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1 if words[0] == "t"
+                            else 100, save_on_train_epoch_end=False)
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, max_steps=3,
+                                enable_model_summary=False, callbacks=[saved, FiniteWeights()])
+    with pytest.raises(FloatingPointError, match=rf"after step {bad_step}, learning rate [\d.e-]+; {words}"):
+        trainer.fit(module, torch.utils.data.DataLoader([batch] * 3, batch_size=None))
+    assert [p.name for p in tmp_path.iterdir()] == (["step=1.ckpt"] if bad_step == 2 else [])

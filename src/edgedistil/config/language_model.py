@@ -4,16 +4,18 @@ from typing import Any
 
 from ..errors import UserError
 
-# Our own objectives: what kind of task each learns, and whether it has a teacher. Objectives of others are checked by
-# signature.
+# Our own objectives: what kinds of task each learns, and whether it has a teacher. Objectives of others are
+# checked by signature.
+_SUPERVISED = ("sequence_classification", "question_answering")
 _OBJECTIVES = {
-    "edgedistil.learning.fine_tuning.FineTuning": ("sequence_classification", False),
-    "edgedistil.learning.task_distillation.TaskDistillation": ("sequence_classification", True),
-    "edgedistil.learning.pretraining.MaskedLanguageModelling": ("masked_language_modelling", False),
-    "edgedistil.learning.pretraining_distillation.PretrainingDistillation": ("masked_language_modelling", True),
+    "edgedistil.learning.fine_tuning.FineTuning": (_SUPERVISED, False),
+    "edgedistil.learning.task_distillation.TaskDistillation": (_SUPERVISED, True),
+    "edgedistil.learning.pretraining.MaskedLanguageModelling": (("masked_language_modelling",), False),
+    "edgedistil.learning.pretraining_distillation.PretrainingDistillation": (("masked_language_modelling",), True),
 }
 _USUAL = {
     "sequence_classification": "objective=fine_tuning",
+    "question_answering": "objective=fine_tuning or objective=task_distillation",
     "masked_language_modelling": "objective=masked_language_modelling or objective=pretraining_distillation",
 }
 
@@ -26,25 +28,25 @@ def check_objective(plain: dict[str, Any]) -> None:
     """
     _check_masking((plain.get("objective") or {}).get("masking") or {})
     target = (plain.get("objective") or {}).get("_target_", "")
-    kind, taught = _OBJECTIVES.get(target, (None, None))
+    kinds, taught = _OBJECTIVES.get(target, (None, None))
     task, teacher = plain["task"], plain.get("teacher")
-    if kind is not None and kind != task["kind"]:
+    if kinds is not None and task["kind"] not in kinds:
         raise UserError(
-            f"{target.rsplit('.', 1)[-1]} learns a task of kind {kind}, but task {task['name']!r} is of kind "
-            f"{task['kind']}: use {_USUAL[task['kind']]}"
+            f"{target.rsplit('.', 1)[-1]} learns a task of kind {' or '.join(kinds)}, but task {task['name']!r} is of "
+            f"kind {task['kind']}: use {_USUAL[task['kind']]}"
         )
     if taught and not teacher:
         example = (
             "e.g. model@teacher=distil_minilm (fine-tuned first), or model@teacher=recipe, or model@teacher=folder"
         )
-        if kind == "masked_language_modelling":
+        if kinds != _SUPERVISED:
             example = (
                 "a masked language model: model@teacher=recipe teacher.location=EXPERIMENT, or model@teacher=folder "
                 "teacher.location=FOLDER"
             )
         raise UserError(f"this objective needs a teacher, {example}")
     if teacher and taught is False:
-        better = "task_distillation" if kind == "sequence_classification" else "pretraining_distillation"
+        better = "task_distillation" if kinds == _SUPERVISED else "pretraining_distillation"
         raise UserError(f"this objective has no use for model@teacher; add objective={better}")
 
 
@@ -87,8 +89,8 @@ def check_language_model(plain: dict[str, Any]) -> None:
     """Refuse what a task of plain texts can't have.
 
     Raises:
-        UserError: a cell to compress or measure, training texts without held-out ones, more than one text column,
-            a student deeper than its list of layers.
+        UserError: a cell to compress or measure, a model cut by layers, training texts without held-out ones, more
+            than one text column, a student deeper than its list of layers.
     """
     task = plain["task"]
     if "compression" in plain:
@@ -100,6 +102,11 @@ def check_language_model(plain: dict[str, Any]) -> None:
         raise UserError("give both task.train=FILE_OR_FOLDER and task.validation=FILE_OR_FOLDER")
     if len(task["text_columns"] or ["text"]) != 1:
         raise UserError(f"task.text_columns={task['text_columns']}: texts to be learnt from are one column")
+    if plain["model"]["layers"] is not None:
+        raise UserError(
+            f"model.layers={plain['model']['layers']} has no effect on task {task['name']!r}: to cut layers out of a "
+            "teacher use objective=pretraining_distillation model@teacher=... student.layers=[...]"
+        )
     student = plain.get("student") or {}
     layers, depth = student.get("layers"), student.get("depth")
     if layers is not None and not layers:

@@ -50,6 +50,11 @@ class Task:
     drop_up_to: int = 11
     drop_unknown: float = 0.5
     unknown_marker: str | None = None
+    # of questions with their contexts (kind: question_answering)
+    stride: int = 128
+    max_question_length: int = 64
+    max_answer_length: int = 30
+    n_best: int = 20
 
 
 @dataclass

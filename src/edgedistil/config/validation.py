@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
 from .language_model import check_augmentation, check_language_model, check_objective
+from .question_answering import QUESTION_ANSWERING, check_question_answering
 from .schemas import SCHEMAS
 
 MASKED_LM = "masked_language_modelling"
@@ -24,7 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "augmentation.model.convert_to": ("distilbert",),
     "augmentation.model.weights": ("pretrained",),
     "student.init": ("teacher", "random", "model"),
-    "task.kind": ("sequence_classification", MASKED_LM),
+    "task.kind": ("sequence_classification", QUESTION_ANSWERING, MASKED_LM),
     "compression.vocabulary.method": ("none", "trimmed"),
     "compression.pruning.method": ("none", "magnitude", "structured"),
     "compression.recovery.method": ("none", "distillation"),
@@ -49,7 +50,7 @@ LIST_CHOICES: dict[str, tuple[str, ...]] = {
         "openvino_int8_trimmed",
         "ctranslate2_int8",
     ),
-    "task.metrics": ("accuracy", "f1", "matthews_correlation"),
+    "task.metrics": ("accuracy", "f1", "matthews_correlation", "exact_match"),
 }
 # name: (lowest, highest, is the highest itself allowed)
 RANGES: dict[str, tuple[float, float, bool]] = {
@@ -70,6 +71,10 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "task.held_out": (0.0, 0.5, True),
     "task.drop_up_to": (0, math.inf, False),
     "task.drop_unknown": (0.0, 1.0, True),
+    "task.stride": (0, 8192, True),
+    "task.max_question_length": (1, 8192, True),
+    "task.max_answer_length": (1, 8192, True),
+    "task.n_best": (1, 8192, True),
     "student.depth": (1, 1000, True),
     "task.limit_train": (2, math.inf, False),
     "task.limit_validation": (2, math.inf, False),
@@ -118,6 +123,10 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
         check_language_model(plain)
     else:
         _check_origin_of_data(plain["task"])
+    if plain["task"]["kind"] == QUESTION_ANSWERING:
+        check_question_answering(plain)
+    elif "exact_match" in plain["task"]["metrics"]:
+        raise UserError("task.metrics holds exact_match, which scores answers to questions, not labels")
     check_objective(plain)
     check_augmentation(plain)
     return plain

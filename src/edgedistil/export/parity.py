@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..models.reference import read_reference
+from ..models.reference import equal_share, read_reference
 
 FLOAT_BOUND = 1e-4
 
@@ -13,9 +13,11 @@ FLOAT_BOUND = 1e-4
 def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
     """Differences of logits, one sentence at a time without padding, on ONNX Runtime's CPU provider.
 
+    Of a model that answers by spans the logits of a window are ``start_logits`` and ``end_logits`` over its tokens.
+
     Returns:
         ``max_abs_difference``; ``rms_ratio`` (root mean square of the difference over that of the centred logits);
-        ``agreement`` (share of equal answers); ``n``.
+        ``agreement`` (share of equal answers: the best class, or best starts and best ends); ``n``.
     """
     import onnxruntime
 
@@ -24,18 +26,20 @@ def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
     wanted = {i.name for i in session.get_inputs()}
     ids, types, expected = read_reference(reference_folder)
-    rows = []
+    outputs = ["start_logits", "end_logits"] if expected[0].ndim == 2 else ["logits"]
+    found = []
     for row, kinds in zip(ids, types, strict=True):
         feed = {"input_ids": [row], "attention_mask": [[1] * len(row)], "token_type_ids": [kinds]}
-        rows.append(session.run(["logits"], {k: np.array(v, np.int64) for k, v in feed.items() if k in wanted})[0][0])
-    found = np.stack(rows)
-    difference = found - expected
-    spread = float(np.sqrt(np.mean((expected - expected.mean(-1, keepdims=True)) ** 2)))
+        parts = session.run(outputs, {k: np.array(v, np.int64) for k, v in feed.items() if k in wanted})
+        found.append(np.concatenate(parts) if len(parts) > 1 else parts[0][0])
+    difference = np.concatenate([(f - e).ravel() for f, e in zip(found, expected, strict=True)])
+    centred = np.concatenate([(e - e.mean(-1, keepdims=True)).ravel() for e in expected])
+    spread = float(np.sqrt(np.mean(centred**2)))
     return {
         "max_abs_difference": float(np.abs(difference).max()),
         "rms_ratio": float(np.sqrt(np.mean(difference**2))) / max(spread, 1e-12),
-        "agreement": float(np.mean(found.argmax(-1) == expected.argmax(-1))),
-        "n": len(rows),
+        "agreement": equal_share(found, expected),
+        "n": len(found),
     }
 
 

@@ -42,8 +42,17 @@ class FineTuning(TrainingModule):
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(mean cross-entropy, logits ``[batch, classes]``)."""
-        logits = self.network(**self.inputs(batch)).logits
-        return torch.nn.functional.cross_entropy(logits.float(), batch["labels"]), logits
+        logits = self.logits(self.network(**self.inputs(batch)))
+        return self.hard_label(logits.float(), batch), logits
+
+    def logits(self, answer: Any) -> Tensor:
+        """The scores in a network's output that the losses are about."""
+        found: Tensor = answer.logits
+        return found
+
+    def hard_label(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss of float32 ``logits`` against what the batch says is right."""
+        return torch.nn.functional.cross_entropy(logits, batch["labels"])
 
     def inputs(self, batch: Batch, network: Any = None) -> Batch:
         """The tensors that ``network`` (the module's own if None) takes: DistilBERT knows no token types."""

@@ -19,6 +19,40 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Te
     return functional.kl_div(log_student, log_teacher, log_target=True, reduction="batchmean") * temperature**2
 
 
+def span_loss(logits: Tensor, spans: Tensor, attention_mask: Tensor) -> Tensor:
+    """Cross-entropy in nats of the right first and last token, mean of the two and over the batch.
+
+    BERT's fine-tuning on SQuAD (arXiv 1810.04805, section 4.2), over real tokens: padding, which BERT's own code lets
+    into the softmax, counts for nothing, as the model later answers windows without any.
+
+    Args:
+        logits: ``[batch, 2, tokens]``, start and end.
+        spans: int64 ``[batch, 2]``, first and last token of the answer.
+        attention_mask: ``[batch, tokens]``, 1 for real tokens.
+    """
+    return functional.cross_entropy(_without_padding(logits, attention_mask).flatten(0, 1), spans.flatten())
+
+
+def span_soft_target_loss(student: Tensor, teacher: Tensor, attention_mask: Tensor, temperature: float) -> Tensor:
+    """Mean of :func:`soft_target_loss` over tokens for the start and for the end.
+
+    The second distillation step of DistilBERT (arXiv 1910.01108, section 4.1), as the original's
+    ``run_squad_w_distillation.py`` has it, but for padding, which counts for nothing. As there, all real tokens are
+    classes: [CLS] is where windows without the answer point, and the question's tokens are no answer to either model.
+
+    Args:
+        student, teacher: logits ``[batch, 2, tokens]``.
+        attention_mask: ``[batch, tokens]``, 1 for real tokens.
+    """
+    ours, theirs = (_without_padding(x, attention_mask).flatten(0, 1) for x in (student, teacher))
+    return soft_target_loss(ours, theirs, temperature)
+
+
+def _without_padding(logits: Tensor, attention_mask: Tensor) -> Tensor:
+    # Not minus infinity: the divergence would become 0 times infinity.
+    return logits.masked_fill(attention_mask[:, None, :] == 0, -1e9)
+
+
 def hidden_state_loss(student: Tensor, teacher: Tensor, attention_mask: Tensor) -> Tensor:
     """Mean squared error of hidden states over real tokens, relative to the teacher's mean square.
 

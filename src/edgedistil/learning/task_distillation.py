@@ -105,12 +105,12 @@ class TaskDistillation(FineTuning):
         deep = self._weights["hidden_state"] > 0
         target = self._ask_teacher(batch, deep)
         answer = self.network(**self.inputs(batch), output_hidden_states=deep)
-        logits, mask, terms = answer.logits.float(), batch["attention_mask"], {}
+        logits, mask, terms = self.logits(answer).float(), batch["attention_mask"], {}
         if self._weights["soft_target"]:
-            expected = batch["teacher_logits"] if target is None else target.logits
-            terms["soft_target"] = soft_target_loss(logits, expected.float(), self._temperature)
+            expected = batch["teacher_logits"] if target is None else self.logits(target)
+            terms["soft_target"] = self.soft_target(logits, expected.float(), batch)
         if self._weights["hard_label"]:
-            terms["hard_label"] = torch.nn.functional.cross_entropy(logits, batch["labels"])
+            terms["hard_label"] = self.hard_label(logits, batch)
         if deep:
             ours = torch.stack([self._project(i, answer.hidden_states[m]) for i, (m, _) in enumerate(self._pairs)])
             theirs = torch.stack([target.hidden_states[n] for _, n in self._pairs])
@@ -119,6 +119,10 @@ class TaskDistillation(FineTuning):
             scores = torch.stack(self._scores.take()), torch.stack(self._teachers_scores.take())
             terms["attention"] = attention_loss(*scores, mask)
         return terms
+
+    def soft_target(self, logits: Tensor, expected: Tensor, batch: Batch) -> Tensor:
+        """The loss of float32 ``logits`` against the teacher's."""
+        return soft_target_loss(logits, expected, self._temperature)
 
     def _ask_teacher(self, batch: Batch, deep: bool) -> Any:
         if not self._teacher:

@@ -8,6 +8,7 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertForMaskedLM,
+    DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
 )
 
@@ -33,8 +34,11 @@ _HEAD_NAMES = {
 }
 
 
-def distilbert_from_bert(bert: BertModel, id2label: dict[int, str]) -> DistilBertForSequenceClassification:
-    """A DistilBERT classifier whose encoder computes what ``bert`` computes on texts of token type 0.
+def distilbert_from_bert(
+    bert: BertModel, id2label: dict[int, str] | None
+) -> DistilBertForSequenceClassification | DistilBertForQuestionAnswering:
+    """A DistilBERT classifier (for None one that scores spans) whose encoder computes what ``bert`` computes on texts
+    of token type 0.
 
     Row 0 of the token-type table is added into the position table, which is exact because DistilBERT adds positions
     where BERT adds both. The head is new.
@@ -42,7 +46,11 @@ def distilbert_from_bert(bert: BertModel, id2label: dict[int, str]) -> DistilBer
     Raises:
         UserError: the layer-norm epsilon is not DistilBERT's fixed 1e-12.
     """
-    student = DistilBertForSequenceClassification(_config(bert.config, id2label=id2label))
+    student: DistilBertForSequenceClassification | DistilBertForQuestionAnswering
+    if id2label is None:
+        student = DistilBertForQuestionAnswering(_config(bert.config))
+    else:
+        student = DistilBertForSequenceClassification(_config(bert.config, id2label=id2label))
     _fill(student.distilbert, _renamed(bert.state_dict()))
     return student
 

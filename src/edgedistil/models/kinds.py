@@ -6,7 +6,14 @@ from typing import Any
 KNOWN = ("bert", "distilbert")
 # Others go through PyTorch's exporter, uncut.
 EXPORTED = ("albert", "electra", "mobilebert", "roberta")
+# How the classes of transformers end whose models are trained for a kind of task.
+CLASSIFIER, SPANS = "ForSequenceClassification", "ForQuestionAnswering"
 _TYPED = ("bert", "albert", "electra", "mobilebert")
+
+
+def head_of(task_kind: str) -> str:
+    """How the class of a model ends that is fine-tuned for this kind of task."""
+    return SPANS if task_kind == "question_answering" else CLASSIFIER
 
 
 def takes_token_types(model: Any) -> bool:

@@ -8,8 +8,9 @@ from ..errors import UserError
 from .depth import keep_layers
 
 
-def load_for_training(location: str, identity: dict[str, Any], label_names: list[str]) -> Any:
-    """An encoder with a classification head of ``len(label_names)`` classes, in float32.
+def load_for_training(location: str, identity: dict[str, Any], label_names: list[str] | None) -> Any:
+    """An encoder with a classification head of ``len(label_names)`` classes, or for None one that scores spans, in
+    float32.
 
     The head is new unless the folder holds one of the same size. ``layers`` of the identity are those that stay.
 
@@ -20,21 +21,23 @@ def load_for_training(location: str, identity: dict[str, Any], label_names: list
     return keep_layers(network, identity["layers"]) if identity.get("layers") else network
 
 
-def _load(location: str, identity: dict[str, Any], label_names: list[str]) -> Any:
-    from transformers import AutoModelForSequenceClassification, BertModel
+def _load(location: str, identity: dict[str, Any], label_names: list[str] | None) -> Any:
+    from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, BertModel
 
     from .conversion import distilbert_from_bert
 
-    id2label = dict(enumerate(label_names))
+    spans = label_names is None
+    id2label = dict(enumerate(label_names or []))
+    labels = {} if spans else {"id2label": id2label, "label2id": {v: k for k, v in id2label.items()}}
     where = hub_arguments(identity)
     with hub_errors(location):
         if identity.get("convert_to") == "distilbert":
             bert = BertModel.from_pretrained(location, add_pooling_layer=False, dtype="float32", **where)
-            return distilbert_from_bert(bert, id2label)
-        network, report = AutoModelForSequenceClassification.from_pretrained(
+            return distilbert_from_bert(bert, None if spans else id2label)
+        head = AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification
+        network, report = head.from_pretrained(
             location,
-            id2label=id2label,
-            label2id={v: k for k, v in id2label.items()},
+            **labels,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             dtype="float32",
@@ -45,7 +48,7 @@ def _load(location: str, identity: dict[str, Any], label_names: list[str]) -> An
 
 
 # What a new head may lack; everything else must come from the pretrained weights.
-_HEAD = ("classifier.", "pre_classifier.", "bert.pooler.")
+_HEAD = ("classifier.", "pre_classifier.", "bert.pooler.", "qa_outputs.")
 
 
 def _check_encoder(location: str, report: dict[str, Any]) -> None:

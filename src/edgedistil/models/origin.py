@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..store.fingerprint import DigestCache
 from . import embedded
 from .depth import check_layers
-from .kinds import EXPORTED, KNOWN
+from .kinds import CLASSIFIER, EXPORTED, KNOWN
 
 _WANTED = ("config.json", "model.safetensors", "tokenizer.json")
 
@@ -37,25 +37,28 @@ class Origin:
     masked_lm: bool | None = field(default=None, compare=False)
 
 
-def locate(model: dict[str, Any], digests: DigestCache) -> Origin:
+def locate(model: dict[str, Any], digests: DigestCache, head: str = CLASSIFIER) -> Origin:
     """Find the model that the validated ``model`` group names.
+
+    Args:
+        head: how the class of a folder's model ends that is fine-tuned for this kind of task.
 
     Raises:
         UserError: nothing there, an unsupported architecture, weights that are no safetensors, an unpinned hub id, a
             layer that is not there.
     """
-    origin = _locate(model, digests)
+    origin = _locate(model, digests, head)
     return origin if model["layers"] is None else _with_layers(origin, model["layers"])
 
 
-def _locate(model: dict[str, Any], digests: DigestCache) -> Origin:
+def _locate(model: dict[str, Any], digests: DigestCache, head: str) -> Origin:
     if model["weights"] == "random":
         return _twin(model, digests)
     if model["origin"] == "hub":
         return _hub(model)
     if model["origin"] == "package":
         return _package(model, digests)
-    return _folder(model, digests)
+    return _folder(model, digests, head)
 
 
 def _with_layers(origin: Origin, layers: list[int]) -> Origin:
@@ -133,7 +136,7 @@ def _shaped(origin: Origin, config: dict[str, Any]) -> Origin:
     )
 
 
-def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
+def _folder(model: dict[str, Any], digests: DigestCache, head: str) -> Origin:
     path = Path(model["location"]).expanduser().absolute()
     if path.suffix == ".onnx":
         return _bare_onnx(path, model, digests)
@@ -150,8 +153,8 @@ def _folder(model: dict[str, Any], digests: DigestCache) -> Origin:
     if kind not in KNOWN + EXPORTED:
         supported = ", ".join(KNOWN + EXPORTED)
         raise UserError(f"{path}/config.json has model_type={kind!r}; supported: {supported}")
-    classifier = any(a.endswith("ForSequenceClassification") for a in config.get("architectures") or [])
-    fine_tuned = classifier if model["fine_tuned"] is None else model["fine_tuned"]
+    ready = any(a.endswith(head) for a in config.get("architectures") or [])
+    fine_tuned = ready if model["fine_tuned"] is None else model["fine_tuned"]
     if not fine_tuned and model["convert_to"] == "distilbert" and kind != "bert":
         raise UserError(
             f"model.convert_to=distilbert turns a BERT into a DistilBERT, but {path} is a {kind}; "

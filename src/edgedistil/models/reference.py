@@ -1,6 +1,8 @@
-"""PyTorch's own answers on real sentences, kept in the model folder: what every ONNX file of it is held against."""
+"""PyTorch's own answers on real sentences, or windows of contexts, kept in the model folder: what every ONNX file of it
+is held against."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from .kinds import takes_token_types
+from .spans import is_span_model, span_logits
 
 REFERENCE_FILE = "reference.safetensors"
 SENTENCES = 128
@@ -29,7 +32,8 @@ def predict(model: Any, ids: list[list[int]], types: list[list[int]] | None = No
 
 
 def write_reference(model: Any, folder: Path, ids: list[list[int]], types: list[list[int]], seed: int) -> None:
-    """Keep the logits of up to :data:`SENTENCES` texts, drawn with ``seed``."""
+    """Keep the logits of up to :data:`SENTENCES` texts, drawn with ``seed``: ``[texts, classes]``, of a model that
+    answers by spans ``[texts, 2, longest]``."""
     chosen = sorted(random.Random(seed).sample(range(len(ids)), min(SENTENCES, len(ids))))
     some_ids, some_types = [ids[i] for i in chosen], [types[i] for i in chosen]
     longest = max(map(len, some_ids))
@@ -41,19 +45,36 @@ def write_reference(model: Any, folder: Path, ids: list[list[int]], types: list[
             "input_ids": padded[0],
             "token_type_ids": padded[1],
             "lengths": np.array([len(i) for i in some_ids], np.int64),
-            "logits": predict(model, some_ids, some_types),
+            "logits": _padded(span_logits(model, some_ids, some_types, batch_size=1))
+            if is_span_model(model)
+            else predict(model, some_ids, some_types),
         },
         folder / REFERENCE_FILE,
     )
 
 
-def read_reference(folder: Path) -> tuple[list[list[int]], list[list[int]], NDArray[np.float32]]:
-    """(ids, token types, logits) of the kept texts."""
+def _padded(logits: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    wide = np.zeros((len(logits), 2, max(x.shape[1] for x in logits)), np.float32)
+    for row, own in zip(wide, logits, strict=True):
+        row[:, : own.shape[1]] = own
+    return wide
+
+
+def read_reference(folder: Path) -> tuple[list[list[int]], list[list[int]], Any]:
+    """(ids, token types, logits) of the kept texts; logits are ``[texts, classes]``, or of spans a list of
+    ``[2, tokens]``."""
     data = load_file(folder / REFERENCE_FILE)
     lengths = data["lengths"].tolist()
     ids = [row[:n].tolist() for row, n in zip(data["input_ids"], lengths, strict=True)]
     types = [row[:n].tolist() for row, n in zip(data["token_type_ids"], lengths, strict=True)]
-    return ids, types, data["logits"]
+    logits = data["logits"]
+    return ids, types, logits if logits.ndim == 2 else [x[:, :n] for x, n in zip(logits, lengths, strict=True)]
+
+
+def equal_share(logits: Sequence[NDArray[np.float32]], before: Sequence[NDArray[np.float32]]) -> float:
+    """Share of equal answers: the best class of a text; a window's best start and best end are two answers."""
+    equal = [np.atleast_1d(new.argmax(-1) == old.argmax(-1)) for new, old in zip(logits, before, strict=True)]
+    return float(np.concatenate(equal).mean())
 
 
 def uses_types(folder: Path) -> bool:

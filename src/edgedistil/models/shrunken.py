@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import UserError
-from .kinds import KNOWN
+from .kinds import KNOWN, SPANS
 from .layers import encoder_layers
 
 STRUCTURE_FILE = "structure.json"
@@ -38,19 +38,42 @@ def is_uneven(model: Any) -> bool:
     return any(x["heads"] != heads for x in layers) or len({x["ffn"] for x in layers}) > 1
 
 
+def load_model(folder: Path) -> Any:
+    """What ``config.json`` says of its head: a model that answers by spans, else a sequence classifier.
+
+    Raises:
+        UserError: as :func:`load_classifier`.
+    """
+    architectures = json.loads((Path(folder) / "config.json").read_text()).get("architectures") or []
+    return load_span_model(folder) if any(a.endswith(SPANS) for a in architectures) else load_classifier(folder)
+
+
 def load_classifier(folder: Path) -> Any:
     """A sequence classifier from a model folder, shrunken or not, in eval mode and float32.
 
     Raises:
         UserError: the weights do not fit the config and structure, or some are missing.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
+
+    return _load(folder, AutoModelForSequenceClassification)
+
+
+def load_span_model(folder: Path) -> Any:
+    """As :func:`load_classifier`, with a head that scores the start and the end of an answer."""
+    from transformers import AutoModelForQuestionAnswering
+
+    return _load(folder, AutoModelForQuestionAnswering)
+
+
+def _load(folder: Path, head: Any) -> Any:
+    from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     # from_config builds in the config's type, and loading would round float32 weights to it.
     config.dtype = torch.float32
     structure_file = Path(folder) / STRUCTURE_FILE
-    model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+    model = head.from_config(config, trust_remote_code=False)
     if structure_file.is_file():
         _shrink(model, json.loads(structure_file.read_text()), folder)
     weights = load_file(Path(folder) / "model.safetensors")

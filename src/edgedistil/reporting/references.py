@@ -41,6 +41,17 @@ def compared(name: str, done: list[dict[str, Any]]) -> str:
     return f"### {table['title']}\n\nClaimed: {table['source']}. {table['note']}\n\n{text}"
 
 
+def beside(name: str, rows: list[dict[str, Any]]) -> tuple[str, list[str], str]:
+    """A published table with one figure a row as a column: (its heading, the figure that answers each of ``rows`` or
+    nothing, a note that says what it is)."""
+    check([name])
+    table = read_json(_FOLDER / f"{name}.json")
+    answers = [next((e for e in table["rows"] if _answers(r, e["cell"])), None) for r in rows]
+    claimed = [e["figures"][0]["claimed"] if e else "" for e in answers]
+    head = table["rows"][0]["figures"][0]["what"]
+    return head, claimed, f"{head}: {table['source']}. {table['note']}"
+
+
 def _answers(r: dict[str, Any], cell: dict[str, Any]) -> bool:
     return all(r.get(k) == v for k, v in cell.items())
 

@@ -14,6 +14,8 @@ from .peers import peers_table
 from .references import compared
 from .rows import rows
 from .table import matrix, notes
+from .training import training_rows
+from .training_table import training_tables
 
 # Raised when the same records would give another table or picture.
 REPORT_VERSION = 3
@@ -22,13 +24,16 @@ FILES = ("results.csv", "results.parquet", "table.md", "pareto.png")
 
 def report(outcomes: list[dict[str, Any]], store: Store, target: Path, references: list[str]) -> str:
     """Write ``results.csv``, ``results.parquet``, ``table.md`` and ``pareto.png`` into ``target``; returns the table.
+    Runs of ``train.py`` have no picture.
 
     Nothing is drawn again for outcomes that were reported before.
 
     Args:
         references: names of published tables to set beside the rows (see ``reporting/references.py``).
     """
-    identity = [{k: o.get(k) for k in ("status", "why", "fingerprint", "names", "folder")} for o in outcomes]
+    # A line of training is told from the next by its overrides, a cell of the matrix by its names.
+    told_by = ("status", "why", "fingerprint", "names", "folder", *(("overrides",) if _trains(outcomes) else ()))
+    identity = [{k: o.get(k) for k in told_by} for o in outcomes]
     key = fingerprint({"version": REPORT_VERSION, "outcomes": identity, "references": references})
     folder = store.find("report", key)
     if folder is None:
@@ -43,9 +48,12 @@ def report(outcomes: list[dict[str, Any]], store: Store, target: Path, reference
 
 def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: list[str]) -> Path:
     output = store.open_work(key) / "output"
-    flat = rows(outcomes)
+    flat = training_rows(outcomes) if _trains(outcomes) else rows(outcomes)
     done = [r for r in flat if r["status"] == "done"]
-    parts = [matrix(flat), *notes(flat), *_peers(done), *(compared(name, done) for name in references)]
+    if _trains(outcomes):
+        parts = training_tables(flat, references)
+    else:
+        parts = [matrix(flat), *notes(flat), *_peers(done), *(compared(name, done) for name in references)]
     write_text(output / "table.md", "\n\n".join(parts) + "\n")
     write_text(output / "results.csv", as_csv(flat))
     if done:
@@ -55,6 +63,10 @@ def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: li
     if len([r for r in done if r.get("accuracy") is not None]) > 1:
         draw([r for r in done if r.get("accuracy") is not None], output / "pareto.png")
     return store.publish("report", key, {"label": f"report of {len(flat)} cells"})
+
+
+def _trains(outcomes: list[dict[str, Any]]) -> bool:
+    return outcomes[0].get("stage") == "train"
 
 
 def _peers(done: list[dict[str, Any]]) -> list[str]:

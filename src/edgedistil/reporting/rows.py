@@ -7,6 +7,10 @@ from typing import Any
 from ..errors import UserError
 from ..store.files import read_json
 
+_SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match")
+# of questions with answer spans
+_SPAN_FIGURES = ("exact_match_ci95_low", "exact_match_ci95_high", "f1_ci95_low", "f1_ci95_high")
+
 
 def row(outcome: dict[str, Any]) -> dict[str, Any]:
     """One flat row for a cell's outcome; figures only where its record has them."""
@@ -41,11 +45,14 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         "pruning_ratio": _pruning(record).get("ratio", 0.0),
         "masked": _method(record, "pruning") == "magnitude",
         "quantization": _method(record, "quantization"),
-        **{m: quality[m] for m in ("accuracy", "f1", "matthews_correlation") if m in quality},
+        **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES) if m in quality},
         **{m: quality.get(m) for m in ("n", "right", "sample", "accuracy_ci95_low", "accuracy_ci95_high")},
     }
     for key in ("accuracy_points", "mcnemar_p", "flips", "max_logit_drift"):
         flat[f"parent_{key}"] = quality.get("against_parent", {}).get(key)
+    for key in ("exact_match_points", "f1_points", "f1_points_ci95_low", "f1_points_ci95_high"):
+        if key in quality.get("against_parent", {}):
+            flat[f"parent_{key}"] = quality["against_parent"][key]
     for scenario, figures in latency.items():
         for percent in ("p50", "p90", "p99"):
             flat[f"{scenario}_latency_ms_{percent}"] = figures[f"latency_ms_{percent}"]

@@ -9,14 +9,14 @@ from ..store.store import Store
 
 
 def show(outcomes: list[dict[str, Any]], folder: Path, store: Store, references: list[str]) -> None:
-    """Print the outcomes; a bench run also leaves its report's files in ``folder``."""
+    """Print the outcomes; a bench run and a sweep of trainings also leave their report's files in ``folder``."""
     counts = {s: sum(o["status"] == s for o in outcomes) for s in ("done", "failed", "skipped", "planned")}
     summary: dict[str, Any] = {k: v for k, v in counts.items() if v}
     summary |= {"cells": len(outcomes), "cached": sum(bool(o.get("cached")) for o in outcomes), "folder": str(folder)}
     stage = outcomes[0]["stage"]
     if counts["planned"]:
         _plan(outcomes, summary, store)
-    elif stage == "bench":
+    elif stage == "bench" or (stage == "train" and len(outcomes) > 1):
         from .report import report
 
         print(report(outcomes, store, folder, references))

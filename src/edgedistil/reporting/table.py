@@ -11,7 +11,7 @@ def matrix(rows: list[Row]) -> str:
     """One line a cell: quality with its interval and the paired test, latency, speed, size, memory, cold start."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("compression", lambda r: str(r["compression"]) + (" (masked)" if r.get("masked") else "")),
-        ("accuracy % [95 %]", _accuracy),
+        (_score_name(rows), _accuracy),
         ("Δ points (p)", _paired),
         ("p50 ms real / 32 / 128 tokens", _latency),
         ("× eager FP32 at 32 [95 %]", _speed),
@@ -49,9 +49,10 @@ def notes(rows: list[Row]) -> list[str]:
     if not done:
         return []
     first = done[0]
+    what = "questions; Δ of exact match" if first.get("exact_match") is not None else "sentences; Δ"
     answers = (
-        f"n = {first['n']} sentences{' (a sample)' if first['sample'] else ''}; Δ and McNemar's exact p against the "
-        "dense FP32 parent on the same sentences"
+        f"n = {first['n']}{' (a sample)' if first['sample'] else ''} {what} and McNemar's exact p are against the "
+        "dense FP32 parent on the same ones"
         if first.get("n")
         else "random weights: speed and size only"
     )
@@ -63,14 +64,23 @@ def notes(rows: list[Row]) -> list[str]:
     return lines
 
 
+def _score_name(rows: list[Row]) -> str:
+    kinds = {r.get("exact_match") is not None for r in rows if r["status"] == "done"}
+    names = {True: "EM / F1 % [95 % of F1]", False: "accuracy % [95 %]"}
+    return " or ".join(names[kind] for kind in sorted(kinds or {False}))
+
+
 def _accuracy(r: Row) -> str:
+    if r.get("exact_match") is not None:
+        interval = f"[{100 * r['f1_ci95_low']:.1f}, {100 * r['f1_ci95_high']:.1f}]"
+        return f"{100 * r['exact_match']:.2f} / {100 * r['f1']:.2f} {interval}"
     if r.get("accuracy") is None:
         return "- (random weights)"
     return f"{100 * r['accuracy']:.2f} [{100 * r['accuracy_ci95_low']:.1f}, {100 * r['accuracy_ci95_high']:.1f}]"
 
 
 def _paired(r: Row) -> str:
-    points = r.get("parent_accuracy_points")
+    points = r.get("parent_exact_match_points", r.get("parent_accuracy_points"))
     return "" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
 
 

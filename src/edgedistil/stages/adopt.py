@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..config.question_answering import QUESTION_ANSWERING
 from ..errors import UserError
 from ..learning.quiet import quiet
 from ..tasks.source import Source
@@ -13,6 +14,10 @@ from .train import validation_report
 
 def adopt(request: dict[str, Any]) -> dict[str, Any]:
     """Take a model that is already fine-tuned: check that it loads, answers and fits the task, and keep it."""
+    if request["options"]["task"]["kind"] == QUESTION_ANSWERING:
+        from . import answering
+
+        return answering.adopt(request)
     options, runtime = request["options"], request["runtime"]
     quiet()
     from transformers import AutoModelForSequenceClassification

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import UserError
 from ..learning.quiet import quiet
 from ..store.files import read_json, write_json
-from ..tasks.augmentation import Copied, Copying, Word, copy_texts
+from ..tasks.augmentation import Copied, Copying, Text, Word, copy_texts
 from ..tasks.copies import keep_new, write_copies
 from ..tasks.encode import load_tokenizer
 from ..tasks.examples import held_out_indices, load
@@ -55,7 +55,8 @@ def augment(request: dict[str, Any]) -> dict[str, Any]:
 def _chunks(request: dict[str, Any], numbered: list[tuple[int, Any]], make: Any) -> Copied:
     """``make(numbers, texts)`` for a chunk at a time; finished ones are kept in the work folder."""
     folder = Path(request["work"]) / f"chunks_of_{_CHUNK}"
-    total = Copied([], 0, 0)
+    copies: list[list[Text]] = []
+    words = replaced = 0
     made, told, started = 0, time.monotonic(), time.monotonic()
     for start in range(0, len(numbered), _CHUNK):
         numbers, texts = zip(*numbered[start : start + _CHUNK], strict=True)
@@ -65,13 +66,13 @@ def _chunks(request: dict[str, Any], numbered: list[tuple[int, Any]], make: Any)
             made += len(numbers)
             write_json(file, {"copies": one.copies, "words": one.words, "replaced": one.replaced})
         found = read_json(file)
-        copies = [[tuple(copy) for copy in copies] for copies in found["copies"]]
-        total = Copied(total.copies + copies, total.words + found["words"], total.replaced + found["replaced"])
+        copies += [[tuple(copy) for copy in of_one] for of_one in found["copies"]]
+        words, replaced = words + found["words"], replaced + found["replaced"]
         if time.monotonic() - told > 5:
             told = time.monotonic()
             log.info("%s: %s of %s texts, %.0f texts/s", request["label"], f"{start + len(numbers):,}",
                      f"{len(numbered):,}", made / (told - started))  # fmt: skip
-    return total
+    return Copied(copies, words, replaced)
 
 
 class _Candidates:

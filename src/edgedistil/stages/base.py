@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.recipes import compose_recipe
 from ..errors import UserError
 from ..models import origin as origins
+from ..models.kinds import head_of
 from ..models.origin import Origin
 from ..models.vocabulary import check_same_vocabulary
 
@@ -40,7 +41,7 @@ def locate_base(plan: "Planner", group: str, same_task: bool = False) -> Base:
     """
     model = chosen_model(plan.cfg, group)
     if model["origin"] != "recipe":
-        origin = origins.locate(model, plan.store.digests)
+        origin = origins.locate(model, plan.store.digests, head_of(plan.cfg["task"]["kind"]))
         return Base(origin, None, base_name(plan.cfg, plan.choices, group), _tokenizer(plan, origin))
     name = model["location"]
     if name in plan.recipes:

@@ -1,12 +1,14 @@
 """Measure one cell: answers through the engine that ships, then times side by side with the uncompressed parent."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from ..config.question_answering import QUESTION_ANSWERING
 from ..devices import host
 from ..devices.cores import quietest_cores
 from ..measurement.calibration import peak_of
@@ -21,6 +23,7 @@ from ..tasks.encode import encode, load_tokenizer
 from ..tasks.examples import Examples, load
 from ..tasks.source import Source
 from ..workers.client import Worker
+from . import asking
 from .timing import Measured, cold_starts, places, run, start_figures
 
 # 2: generations of processes, warm cold starts read the model file through first, drops of the page cache, bounds.
@@ -30,6 +33,8 @@ RECORD_SCHEMA = 2
 def predict(request: dict[str, Any]) -> dict[str, Any]:
     """Answers to the whole validation split, one sentence at a time through the engine, on the bytes that ship."""
     options, folder = request["options"], Path(request["inputs"]["model"])
+    if options["task"]["kind"] == QUESTION_ANSWERING:
+        return asking.predict(request)
     examples = _validation(request, folder)
     with Worker(options["engine"]["engine"], 1, python=request["runtime"].get("interpreter")) as worker:
         worker.load(folder, options["task"]["max_length"], examples.texts[0], options["quantization"])
@@ -45,13 +50,12 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     """Write ``record.json`` and ``samples.json`` (every single time) and return whether the times may be quoted."""
     options, output = request["options"], Path(request["output"])
     candidate, threads = Path(request["inputs"]["candidate"]), options["device"]["threads"]
-    examples = _validation(request, candidate)
-    ids = encode(load_tokenizer(candidate, options["task"]["max_length"]), examples.texts)
+    texts, ids = _inputs(request, candidate)
     busy_before, load_before, started = host.busy_cores(), host.load_average(), time.monotonic()
     cores, unpinned_because = quietest_cores(threads)
     stand = places(request)
-    found = run(options, stand, examples.texts, ids, cores)
-    cold = cold_starts(options, stand["candidate"], examples.texts[0], found.starts["candidate"], cores)
+    found = run(options, stand, texts, ids, cores)
+    cold = cold_starts(options, stand["candidate"], texts[0], found.starts["candidate"], cores)
     conditions = {
         "mode": options["measurement"]["mode"],
         "cores": threads,
@@ -120,6 +124,15 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     return {"valid": record["valid"]}
 
 
+def _inputs(request: dict[str, Any], folder: Path) -> tuple[Sequence[tuple[str, ...]], list[list[int]]]:
+    """(validation texts, token ids of what the model is run on: the texts, or windows of contexts)."""
+    task = request["options"]["task"]
+    if task["kind"] == QUESTION_ANSWERING:
+        return asking.inputs(request, folder)
+    texts = _validation(request, folder).texts
+    return texts, encode(load_tokenizer(folder, task["max_length"]), texts)
+
+
 def _validation(request: dict[str, Any], folder: Path) -> Examples:
     options = request["options"]
     names = None
@@ -174,9 +187,11 @@ def _quality(request: dict[str, Any], answers: str) -> dict[str, Any] | None:
     options = request["options"]
     if answers not in request["inputs"]:
         return None
+    sample = {"sample": options["task"]["limit_validation"] is not None}
+    if options["task"]["kind"] == QUESTION_ANSWERING:
+        return asking.quality(request, answers) | sample
     own = load_file(Path(request["inputs"][answers]) / "predictions.safetensors")
-    result = quality(own["logits"], own["labels"], options["task"]["metrics"])
-    result["sample"] = options["task"]["limit_validation"] is not None
+    result = quality(own["logits"], own["labels"], options["task"]["metrics"]) | sample
     if "parent_predictions" in request["inputs"]:
         parent = load_file(Path(request["inputs"]["parent_predictions"]) / "predictions.safetensors")
         result["against_parent"] = against_parent(own["logits"], parent["logits"], own["labels"])

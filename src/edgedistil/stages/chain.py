@@ -5,8 +5,8 @@ from typing import Any
 
 from ..config.canonical import canonical_compression, compression_label
 from ..config.compatibility import why_impossible
+from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
 from ..config.validation import MASKED_LM
-from ..devices import host
 from ..errors import UserError
 from ..models.origin import Origin
 from ..store.store import Store
@@ -14,6 +14,7 @@ from ..tasks.source import Source
 from ..tasks.source import locate as locate_data
 from .augmented import augmented_inputs, augmented_name
 from .base import check_taken_as_it_is, locate_base
+from .compression_chain import compressed_steps
 from .measuring import OWN_BASELINES, record_step
 from .pretraining_chain import depth_of, pretraining_steps
 from .step import Step
@@ -55,6 +56,7 @@ class Planner:
         self.sweep, self.recipes = sweep, recipes
         self.compression = canonical_compression(cfg["compression"]) if "compression" in cfg else None
         self.masked_lm = cfg["task"]["kind"] == MASKED_LM
+        self.answers_questions = cfg["task"]["kind"] == QUESTION_ANSWERING
         self.common: dict[str, Any] = {
             "threads": cfg["store"]["threads"],
             "progress": progress,
@@ -80,9 +82,9 @@ class Planner:
         why = self._impossible()
         if why:
             return Cell(names, {}, why)
-        if self.origin.bare_onnx and self.stage != "bench":
+        if self.origin.bare_onnx and (self.stage != "bench" or self.answers_questions):
             raise UserError(
-                f"{self.origin.location} is a bare ONNX file, which can only be measured: python bench.py ..."
+                f"{self.origin.location} is a bare ONNX file, which can only be measured on labels: python bench.py ..."
             )
         if self.origin.random and self.stage == "train":
             raise UserError(
@@ -92,7 +94,7 @@ class Planner:
             return Cell(names, pretraining_steps(self, names))
         steps = {"model": self._trained(names)}
         if self.compression is not None and not self.origin.bare_onnx:
-            steps |= self._compressed(steps["model"], names)
+            steps |= compressed_steps(self, steps["model"], names)
         if self.stage == "bench":
             steps["record"] = record_step(self, steps, names)
         return Cell(names, steps)
@@ -106,11 +108,12 @@ class Planner:
         kept = (self.compression or {}).get("vocabulary", {}).get("positions")
         if kept is not None:
             limit = min(kept, limit or kept)
-        if limit is None:
-            return
-        self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
+        if limit is not None:
+            self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
+        if self.answers_questions:
+            check_windows(self.cfg["task"])
         lengths = self.cfg.get("measurement", {}).get("lengths") or [0]
-        if max(lengths) > limit:
+        if limit is not None and max(lengths) > limit:
             raise UserError(
                 f"measurement.lengths asks for {max(lengths)} tokens, but this model knows positions up to {limit}; "
                 f"example: measurement.lengths=[16,{limit}]"
@@ -143,16 +146,18 @@ class Planner:
     def _impossible(self) -> str | None:
         if self.compression is None:
             return None
-        device = self.cfg.get("device", {"engine": "torch" if self._load_time() else "onnxruntime"})
+        device = self.cfg.get("device", {"engine": "torch" if self.load_time() else "onnxruntime"})
         return why_impossible(self.compression, device, self.origin.bare_onnx)
 
-    def _load_time(self) -> bool:
+    def load_time(self) -> bool:
+        """Whether the model is quantised when it is loaded, so that nothing is exported."""
         assert self.compression is not None
         return self.compression["quantization"]["method"] in ("nf4", "llm_int8")
 
     def task(self, *extra: str) -> dict[str, Any]:
         """What of the task enters a step's options; ``extra`` names keys that only some steps read."""
-        wanted = {k: self.cfg["task"][k] for k in (*_TASK_KEYS, *extra)}
+        keys = (*_TASK_KEYS, *(WINDOW_OPTIONS if self.answers_questions else ()), *extra)
+        wanted = {k: self.cfg["task"][k] for k in keys}
         if not wanted.get("phrases", True):
             # Holding out single texts is the plain way; an option that is off has no place in a fingerprint.
             del wanted["phrases"]
@@ -221,85 +226,3 @@ class Planner:
             {"model": self.origin.identity, "labels": self.cfg["task"]["labels"]},
             runtime={**self.common, "location": self.origin.location, "tokenizer": self.origin.tokenizer},
         )
-
-    def _compressed(self, trained: Step, names: dict[str, str]) -> dict[str, Step]:
-        assert self.compression is not None
-        steps: dict[str, Step] = {}
-        model, label = trained, f"{names['model']} on {names['task']}: "
-        pruning, recovery = self.compression["pruning"], self.compression["recovery"]
-        data = self.data_of("train")
-        calibration = {
-            "task": self.task("held_out", "phrases", "limit_train"),
-            "data": data.identity,
-            "seed": self.cfg["seed"],
-        }
-        runtime = {**self.common, "files": data.files}
-        if pruning["method"] == "magnitude":
-            model = steps["pruned"] = Step(
-                "prune", label + _pruning_label(pruning), {"pruning": pruning}, {"model": model}, runtime
-            )
-        elif pruning["method"] == "structured":
-            model = steps["pruned"] = Step(
-                "prune", label + _pruning_label(pruning), {"pruning": pruning, **calibration}, {"model": model}, runtime
-            )
-        if recovery["method"] != "none":
-            trainer = resolve_trainer(
-                {
-                    "accelerator": self.cfg["trainer"].get("accelerator", "auto"),
-                    "devices": 1,
-                    "precision": self.cfg["trainer"].get("precision", "auto"),
-                    "gradient_clip_val": 1.0,
-                }
-            )
-            model = steps["recovered"] = Step(
-                "recover",
-                f"{label}{_pruning_label(pruning)} + {recovery['steps']} steps",
-                {
-                    "recovery": recovery,
-                    "scheduler": self.cfg["scheduler"]
-                    | (
-                        {"warmup_fraction": recovery["warmup_fraction"]}
-                        if "warmup_fraction" in self.cfg["scheduler"]
-                        else {}
-                    ),
-                    "trainer": trainer,
-                    **calibration,
-                },
-                {"model": model, "teacher": trained},
-                runtime,
-            )
-        if "vocabulary" in self.compression:
-            options = {"vocabulary": self.compression["vocabulary"], **calibration}
-            model = steps["trimmed"] = Step("trim", f"{label}fewer word pieces", options, {"model": model}, runtime)
-        steps["compressed"] = model
-        steps["parent"] = self._export(trained, {"method": "none"}, label + "dense · FP32")
-        if not self._load_time():
-            static = self.compression["quantization"]["method"] == "int8_static"
-            steps["exported"] = self._export(
-                model,
-                self.compression["quantization"],
-                label + names["compression"],
-                calibration if static else {},
-                runtime if static else self.common,
-            )
-        return steps
-
-    def _export(
-        self,
-        model: Step,
-        quantization: dict[str, Any],
-        label: str,
-        calibration: dict[str, Any] | None = None,
-        runtime: dict[str, Any] | None = None,
-    ) -> Step:
-        if quantization.get("weights") == "auto":
-            wanted = self.cfg.get("device", {}).get("int8_weights", "auto")
-            own = "s8_7bit" if host.saturates_int8() else "s8"
-            quantization = {**quantization, "weights": own if wanted == "auto" else wanted}
-        assert self.compression is not None
-        options = {"quantization": quantization, "graph": self.compression["graph"], **(calibration or {})}
-        return Step("export", label, options, {"model": model}, runtime or self.common)
-
-
-def _pruning_label(pruning: dict[str, Any]) -> str:
-    return f"{pruning['method']} {pruning['ratio'] * 100:g} %"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..models.reference import uses_types
+from ..models.reference import read_reference, uses_types
 from ..store.files import link_or_copy
 
 log = logging.getLogger("edgedistil")
@@ -43,7 +43,7 @@ def export(request: dict[str, Any]) -> dict[str, Any]:
     shut = verdict(figures, request["options"]["quantization"])
     if shut:
         raise RuntimeError(f"parity gate: {shut}")
-    _write_card(output, request["label"], figures)
+    _write_card(output, request["label"], figures, _outputs(output))
     return {"parity": figures, **facts}
 
 
@@ -79,6 +79,8 @@ def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
     from ..models.folder import count_parameters
     from ..models.shrunken import load_classifier
 
+    if len(_outputs(Path(request["inputs"]["model"]))) > 1:
+        raise UserError(f"{why}; models that answer by spans are exported of BERT and DistilBERT only")
     options, source = request["options"], Path(request["inputs"]["model"])
     quantization = options["quantization"]
     if quantization["method"] not in ("none", "int8_dynamic") or not options["graph"]["padding"]:
@@ -131,10 +133,16 @@ def _structure(weights: Any) -> list[dict[str, int]]:
     return [{"heads": layer.heads, "ffn": layer.ffn_in.bias.size} for layer in weights.encoder.layers]
 
 
-def _write_card(output: Path, label: str, figures: dict[str, Any]) -> None:
+def _outputs(folder: Path) -> list[str]:
+    """What the graph of a model folder gives."""
+    spans = read_reference(folder)[2][0].ndim == 2
+    return ["start_logits", "end_logits"] if spans else ["logits"]
+
+
+def _write_card(output: Path, label: str, figures: dict[str, Any], outputs: list[str]) -> None:
     lines = "\n".join(f"- parity {k}: {v:g}" for k, v in figures.items())
     (output / "README.md").write_text(
         f"---\nlibrary_name: onnxruntime\ntags: [edgedistil]\n---\n# {label}\n\n"
         "`model.onnx` (its weights are in `model.onnx.data`: keep both together) takes `input_ids` and "
-        f"`attention_mask`, gives `logits`.\n\n{lines}\n"
+        f"`attention_mask`, gives {' and '.join(f'`{name}`' for name in outputs)}.\n\n{lines}\n"
     )

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,17 @@ def pretrain(request: dict[str, Any]) -> dict[str, Any]:
         **({"teacher": teacher} if taught else {}),
     )
     before = _measure(module, data, request)
+    if wrong := _no_number(before):
+        raise UserError(f"{wrong} before any training: weights of the model or of its teacher are no numbers")
     # Measuring must not move what is drawn in training.
     lightning.seed_everything(options["seed"], verbose=False)
     trainer = fit(module, data, options, request, keep_best=_chooses_best(options["callbacks"]))
     after = _measure(module, data, request)
+    if wrong := _no_number(after):
+        raise FloatingPointError(
+            f"{wrong} after step {trainer.global_step}, optimizer.lr={options['optimizer'].get('lr')}: try a lower one "
+            "or trainer.gradient_clip_val"
+        )
     network = module.network.float().eval()
     lines = [f"{k}: {v}" for k, v in after.items()] + [f"fingerprint: {request['fingerprint']}"]
     save_model(network, output, {"title": request["label"], "lines": lines})
@@ -128,6 +136,10 @@ def _measure(module: Any, data: Any, request: dict[str, Any]) -> dict[str, float
     found.pop("score", None)
     log.info("held out: %s", found)
     return found
+
+
+def _no_number(found: dict[str, float]) -> str | None:
+    return next((f"the held-out {k} is {value}" for k, value in found.items() if not math.isfinite(value)), None)
 
 
 def _chooses_best(callbacks: dict[str, Any]) -> bool:

@@ -1,9 +1,11 @@
 """What a teacher gives to a training: its classes, itself or its cached logits, and a score to be measured against."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..config.question_answering import QUESTION_ANSWERING
 from ..learning.quiet import quiet
 from ..tasks.source import Source
 
@@ -32,11 +34,11 @@ def arguments(request: dict[str, Any], student: Path) -> dict[str, Any]:
     inputs = request["inputs"]
     if "teacher" not in inputs:
         return {}
-    from ..models.shrunken import load_classifier
+    from ..models.shrunken import load_model
     from ..models.vocabulary import check_same_vocabulary
 
     check_same_vocabulary(Path(inputs["teacher"]), student)
-    return {"teacher": None if "teacher_logits" in inputs else load_classifier(Path(inputs["teacher"]))}
+    return {"teacher": None if "teacher_logits" in inputs else load_model(Path(inputs["teacher"]))}
 
 
 def cached_logits(request: dict[str, Any], indices: list[int]) -> Any:
@@ -52,6 +54,10 @@ def cached_logits(request: dict[str, Any], indices: list[int]) -> Any:
 def teacher_logits(request: dict[str, Any]) -> dict[str, Any]:
     """Step: the teacher's answers on every text of the training split, in its order, and on augmented ones behind
     them, once for all its students."""
+    if request["options"]["task"]["kind"] == QUESTION_ANSWERING:
+        from . import answering
+
+        return answering.teacher_logits(request)
     quiet()
     import torch
     from safetensors.torch import save_file
@@ -118,15 +124,28 @@ def retention(
 
     metrics, expected = request["options"]["task"]["metrics"], np.array(labels)
     theirs = predict(load_classifier(Path(request["inputs"]["teacher"])), ids, types).argmax(-1)
+
+    def scores(some: Any) -> tuple[float, float]:
+        return score(metrics[0], answers[some], expected[some]), score(metrics[0], theirs[some], expected[some])
+
+    return {"teacher": {"validation": report(theirs, labels, metrics), **kept_share(len(labels), scores)}}
+
+
+def kept_share(n: int, scores: Callable[[Any], tuple[float, float]]) -> dict[str, float | None]:
+    """``retention`` and its 95 % interval as :func:`retention` defines them; None where the teacher's score is 0.
+
+    Args:
+        n: how many texts or questions there are.
+        scores: (student's score, teacher's score) on those at the given indices.
+    """
+    import numpy as np
+
+    def ratio(some: Any) -> float:
+        own, base = scores(some)
+        return own / base if base > 0 else float("nan")
+
     chance = np.random.default_rng(0)
-    ratios = []
-    for _ in range(2000):
-        some = chance.integers(len(labels), size=len(labels))
-        base = score(metrics[0], theirs[some], expected[some])
-        ratios.append(score(metrics[0], answers[some], expected[some]) / base if base > 0 else float("nan"))
-    kept = score(metrics[0], answers, expected) / (score(metrics[0], theirs, expected) or float("nan"))
-    figures = {"retention": kept}
+    ratios = [ratio(chance.integers(n, size=n)) for _ in range(2000)]
+    figures = {"retention": ratio(np.arange(n))}
     figures["retention_ci95_low"], figures["retention_ci95_high"] = np.percentile(ratios, (2.5, 97.5))
-    # A teacher with a score of 0 has nothing that could be kept.
-    rounded = {name: round(float(v), 6) if np.isfinite(v) else None for name, v in figures.items()}
-    return {"teacher": {"validation": report(theirs, labels, metrics), **rounded}}
+    return {name: round(float(v), 6) if np.isfinite(v) else None for name, v in figures.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.build import build, build_all, check_nodes
+from ..config.question_answering import QUESTION_ANSWERING
 from ..errors import UserError
 from ..learning.quiet import quiet
 from ..tasks.source import Source
@@ -17,6 +18,10 @@ log = logging.getLogger("edgedistil")
 def train(request: dict[str, Any]) -> dict[str, Any]:
     """Fine-tune, with a teacher or without: load, fit with the best checkpoint chosen on a part held out of train,
     report validation once."""
+    if request["options"]["task"]["kind"] == QUESTION_ANSWERING:
+        from . import answering
+
+        return answering.train(request)
     options, runtime = request["options"], request["runtime"]
     handed_in = ("network", "optimizer", "scheduler", "metrics")
     check_options(options, runtime, (*handed_in, "teacher") if "teacher" in request["inputs"] else handed_in)
@@ -102,6 +107,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
     from lightning.pytorch import Trainer
 
     from ..learning.compiled import compiled
+    from ..learning.finite import FiniteWeights
     from ..learning.random_state import RandomState
 
     work, runtime = Path(request["work"]), request["runtime"]
@@ -115,7 +121,7 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
         **{"devices": 1, **options["trainer"]},
         **runtime.get("trainer", {}),
         default_root_dir=work,
-        callbacks=[*callbacks, RandomState()],
+        callbacks=[*callbacks, RandomState(), FiniteWeights()],
         logger=loggers(request),
         enable_progress_bar=runtime["progress"],
         # Our batch samplers know the rank.

@@ -43,7 +43,7 @@ def build(
     Args:
         lines: texts in an order that is the same each time.
         limit: take this many lines at most.
-        progress: told how far it is, every few seconds.
+        progress: told what an earlier run left, and every few seconds how far it is.
 
     Returns:
         ``lines``, ``texts``, ``tokens``, ``dropped`` (texts too short or too unknown) and ``vocabulary``.
@@ -53,6 +53,9 @@ def build(
     """
     work.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
+    kept = len(list(work.glob("*.npz")))
+    if kept:
+        progress(f"going on after {kept} finished {'chunk' if kept == 1 else 'chunks'} of a run that was stopped")
     totals = dict.fromkeys(_FACTS, 0)
     parts, told, started = 0, time.monotonic(), time.monotonic()
     for facts in _tokenised(_chunks(islice(lines, limit)), tokenizer_file, rules, work, processes):

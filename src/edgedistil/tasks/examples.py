@@ -47,7 +47,7 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     Raises:
         UserError: missing columns, unknown or missing labels, an empty split, a split with a single class.
     """
-    columns = _table(task, source, split)
+    columns = read_columns(task, source, split)
     text_columns, label_column = _choose_columns(task, columns)
     texts = list(zip(*(_strings(columns[c], c, split) for c in text_columns), strict=True))
     raw = columns[label_column]
@@ -110,7 +110,12 @@ def _whole_texts(examples: Examples) -> list[int]:
     return sorted(whole)
 
 
-def _table(task: dict[str, Any], source: Source, split: str) -> dict[str, list[Any]]:
+def read_columns(task: dict[str, Any], source: Source, split: str) -> dict[str, list[Any]]:
+    """One split's columns, from a file, a generator or the hub.
+
+    Raises:
+        UserError: there is no such file, or it can't be read.
+    """
     if source.files:
         if split not in source.files:
             raise UserError(f"task {task['name']!r} has no {split} file; give task.{split}=FILE")

@@ -83,19 +83,25 @@ _FILLERS = (
 )
 
 
-def generate(split: str, name: str, train: int, validation: int, seed: int, label_noise: float) -> dict[str, list[Any]]:
+def generate(
+    split: str, name: str, train: int, validation: int, seed: int, label_noise: float = 0.0
+) -> dict[str, list[Any]]:
     """Columns of one split of a generated task.
 
     Args:
         split: ``train`` or ``validation``.
-        name: which generator; ``reviews`` is the only one so far.
+        name: which generator: ``reviews``, or ``spans`` (questions, see :mod:`.generated_spans`).
         train, validation: how many texts each split has.
-        label_noise: share of texts whose label is flipped.
+        label_noise: share of reviews whose label is flipped.
     """
+    if name == "spans":
+        from .generated_spans import generate_spans
+
+        return generate_spans(split, train, validation, seed)
     if name != "reviews":
         from ..errors import UserError
 
-        raise UserError(f"task.generator.name={name!r} is unknown; allowed: reviews")
+        raise UserError(f"task.generator.name={name!r} is unknown; allowed: reviews, spans")
     chance = random.Random(f"{name}-{seed}-{split}")
     sentences, labels = [], []
     for _ in range(train if split == "train" else validation):

@@ -1,6 +1,7 @@
 """Where a task's texts come from, decided without reading them: explicit files, a folder, ``$EDGEDISTIL_DATA``,
 a generator, or the hub."""
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from ..config.places import data_root
 from ..errors import UserError
 from ..store.fingerprint import DigestCache
 
+log = logging.getLogger("edgedistil")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 # Raised when the sentences that a generator writes for the same arguments change.
 GENERATOR_VERSION = 1
@@ -70,10 +72,27 @@ def _files(task: dict[str, Any], needs_train: bool) -> dict[str, str]:
             f"{task['validation_split']}.parquet"
         )
     names = {"train": task["train_split"], "validation": task["validation_split"]}
-    wanted = (
-        names if needs_train or (folder / f"{names['train']}.parquet").exists() else {"validation": names["validation"]}
-    )
-    return {split: str(_existing(folder / f"{name}.parquet", option)) for split, name in wanted.items()}
+    if not needs_train and not list(folder.glob(f"{names['train']}*.parquet")):
+        del names["train"]
+    return {split: str(_existing(_of_split(folder, name, split), option)) for split, name in names.items()}
+
+
+def _of_split(folder: Path, name: str, split: str) -> Path:
+    """``NAME.parquet``, else the only file whose name begins so (``train-00000-of-00001.parquet`` of the hub).
+
+    Raises:
+        UserError: several do.
+    """
+    others = sorted(folder.glob(f"{name}*.parquet"))
+    if (folder / f"{name}.parquet").exists() or not others:
+        return folder / f"{name}.parquet"
+    if len(others) > 1:
+        raise UserError(
+            f"{folder} has no {name}.parquet but {', '.join(o.name for o in others)}: say which with "
+            f"task.{split}_split={others[0].stem}"
+        )
+    log.info("%s split: %s", split, others[0].name)
+    return others[0]
 
 
 def _folder(task: dict[str, Any]) -> tuple[Path | None, str]:

@@ -46,7 +46,7 @@ def locate(task: dict[str, Any], split: str, digests: DigestCache) -> Source:
 
 def _files(task: dict[str, Any], split: str) -> list[Path]:
     if task[split]:
-        return _of_path(Path(task[split]).expanduser().absolute(), f"task.{split}")
+        return files_of(Path(task[split]).expanduser().absolute(), f"task.{split}")
     root = data_root()
     if task["data_dir"]:
         folder, option = Path(task["data_dir"]).expanduser().absolute(), "task.data_dir"
@@ -60,10 +60,15 @@ def _files(task: dict[str, Any], split: str) -> list[Path]:
     found = [p for p in (folder / name, *(folder / f"{name}{s}" for s in SUFFIXES)) if p.exists()]
     if not found:
         raise UserError(f"{option}: {str(folder)!r} holds no {name}.parquet, {name}.txt or folder {name}")
-    return _of_path(found[0], option)
+    return files_of(found[0], option)
 
 
-def _of_path(path: Path, option: str) -> list[Path]:
+def files_of(path: Path, option: str) -> list[Path]:
+    """The file at ``path``, or all of a folder in order of name; ``option`` is what a message calls it.
+
+    Raises:
+        UserError: nothing there, or a file of an unknown kind.
+    """
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
         if not found:

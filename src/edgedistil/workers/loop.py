@@ -1,8 +1,8 @@
 """The worker's side of the protocol: one JSON object a line in, one out. Standard library only.
 
 Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches), ``time`` (name, start, count), ``tokenize``
-(texts), ``predict`` (texts), ``memory``, ``usage``, ``exit``. Times of day are nanoseconds of the system-wide
-monotonic clock, so that the process that started the worker can subtract its own.
+(texts), ``predict`` (texts), ``spans`` (ids, types), ``memory``, ``usage``, ``exit``. Times of day are nanoseconds of
+the system-wide monotonic clock, so that the process that started the worker can subtract its own.
 """
 
 import json
@@ -24,7 +24,8 @@ CORES_VARIABLE = "EDGEDISTIL_CORES"
 class Engine(Protocol):
     """What a worker program must bring. Heavy imports belong into ``load``: the process is pinned before it.
 
-    An engine may also have ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed.
+    An engine may also have ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed, and
+    ``spans(ids, types)`` (start and end logits of one window), of models that answer by spans.
     """
 
     def load(self, request: dict[str, Any]) -> dict[str, int]:
@@ -84,6 +85,11 @@ class _Loop:
             return _timed(self._engine.tokenize, request["texts"], 0, len(request["texts"]))
         if op == "predict":
             return {"logits": self._engine.predict(request["texts"])}
+        if op == "spans":
+            if not hasattr(self._engine, "spans"):
+                raise ValueError("this engine does not answer by spans")
+            windows = zip(request["ids"], request["types"], strict=True)
+            return {"logits": [self._engine.spans(ids, types) for ids, types in windows]}
         if op == "memory":
             found = memory(self._folder)
             reset_peak()

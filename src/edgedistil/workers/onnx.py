@@ -42,7 +42,7 @@ class OnnxEngine:
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self._inputs = {i.name for i in self._session.get_inputs()}
-        self._output = self._session.get_outputs()[0].name
+        self._outputs = [o.name for o in self._session.get_outputs()]
         phases.end("session")
         self.predict([request["text"]])
         phases.end("first_logits")
@@ -64,7 +64,7 @@ class OnnxEngine:
         return {name: feed[name] for name in self._inputs}
 
     def run(self, packed: Any) -> Any:
-        return self._session.run([self._output], packed)[0]
+        return self._session.run(self._outputs, packed)
 
     def tokenize(self, text: list[str]) -> Any:
         return self._tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
@@ -73,8 +73,12 @@ class OnnxEngine:
         rows = []
         for text in texts:
             encoding = self.tokenize(text)
-            rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].tolist())
+            rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0][0].tolist())
         return rows
+
+    def spans(self, ids: list[int], types: list[int]) -> list[list[float]]:
+        found = dict(zip(self._outputs, self.run(self.pack([ids], [types])), strict=True))
+        return [found["start_logits"][0].tolist(), found["end_logits"][0].tolist()]
 
 
 def check_inputs(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class TorchEngine:
         phases = Phases(folder)
         import torch
 
-        from edgedistil.models.shrunken import load_classifier
+        from edgedistil.models.shrunken import load_model
         from edgedistil.tasks.encode import load_tokenizer
 
         self._torch = torch
@@ -37,9 +37,9 @@ class TorchEngine:
         if quantization in ("nf4", "llm_int8"):
             from edgedistil.models.bitsandbytes import quantise_linears
 
-            self._model = quantise_linears(load_classifier(folder), quantization)
+            self._model = quantise_linears(load_model(folder), quantization)
         else:
-            self._model = load_classifier(folder)
+            self._model = load_model(folder)
         self._types = self._model.config.model_type == "bert"
         phases.end("session")
         self.predict([request["text"]])
@@ -59,7 +59,8 @@ class TorchEngine:
 
     def run(self, packed: Any) -> Any:
         with self._torch.inference_mode():
-            return self._model(**packed).logits
+            answer = self._model(**packed)
+            return answer.logits if "logits" in answer else (answer.start_logits, answer.end_logits)
 
     def tokenize(self, text: list[str]) -> Any:
         return self._tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
@@ -70,6 +71,9 @@ class TorchEngine:
             encoding = self.tokenize(text)
             rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].float().tolist())
         return rows
+
+    def spans(self, ids: list[int], types: list[int]) -> list[list[float]]:
+        return [side[0].float().tolist() for side in self.run(self.pack([ids], [types]))]
 
 
 if __name__ == "__main__":
