@@ -1,4 +1,4 @@
-"""The steps that make a trained model small: prune, recover, trim the vocabulary, export and quantise, in this order."""
+"""The steps that make a trained model small: prune, recover, trim the vocabulary, export and quantise, in turn."""
 
 from typing import TYPE_CHECKING, Any
 
