@@ -36,9 +36,9 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
         result["pruning"] = {"method": "magnitude", "ratio": pruning["ratio"]}
     if result["recovery"]["method"] == "none" or recovery["steps"] == 0:
         result["recovery"] = {"method": "none"}
-    if result["vocabulary"]["method"] == "none":
+    if result.get("vocabulary", {}).get("method", "none") == "none":
         # Off, it has no place in a name.
-        del result["vocabulary"]
+        result.pop("vocabulary", None)
     method = quantization["method"]
     if method in ("nf4", "llm_int8"):
         result["graph"] = {"padding": True}
