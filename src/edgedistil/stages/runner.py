@@ -21,7 +21,7 @@ from .step import Step
 
 log = logging.getLogger("edgedistil")
 _POLL_S = 0.1
-# Logits over a vocabulary are tensors of many megabytes. glibc gives each of them new pages and hands them back at once;
+# Logits over a vocabulary are tensors of many megabytes. glibc gives each new pages and hands them back at once;
 # kept in the heap, a step of pre-training distillation on a CPU takes 1.87 s instead of 2.41 (docs/log.md).
 _ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 _TRAINING = ("pretrain", "train", "recover", "teacher_logits")
