@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..devices import host
+from ..devices.allocator import KEEP_MEMORY
 from ..errors import StepError, UserError
 from ..store.files import read_json, write_json
 from ..store.store import Store
@@ -21,9 +22,6 @@ from .step import Step
 
 log = logging.getLogger("edgedistil")
 _POLL_S = 0.1
-# Logits over a vocabulary are tensors of many megabytes. glibc gives each new pages and hands them back at once;
-# kept in the heap, a step of pre-training distillation on a CPU takes 1.87 s instead of 2.41 (docs/log.md).
-_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 _TRAINING = ("pretrain", "train", "recover", "teacher_logits")
 _GRACE_S = 3.0
 
@@ -143,7 +141,7 @@ def _environment(step: Step, watch: int) -> dict[str, str]:
     shared = max(1, host.free_cores() // len(ranks.places(step.options)))
     threads = step.runtime.get("threads") or os.environ.get("OMP_NUM_THREADS") or shared
     return {
-        **(_ALLOCATOR if step.name in _TRAINING else {}),
+        **(KEEP_MEMORY if step.name in _TRAINING else {}),
         **(os.environ if count > 1 else ranks.without_place(os.environ)),
         "EDGEDISTIL_PARENT": str(watch),
         "OMP_NUM_THREADS": str(threads),
