@@ -129,7 +129,6 @@ def test_a_random_twin_is_measured_for_speed(trained: Any, run: Any, rapid: list
     ("train.py", "task.metrics=[accuracy]", "a question answering task knows f1, exact_match"),
     ("train.py", "task.stride=40", "lower task.stride or task.max_question_length"),
     ("train.py", "objective=masked_language_modelling", "use objective=fine_tuning or objective=task_distillation"),
-    ("train.py", "+trainer.devices=2", "question answering trains in one process so far; use trainer.devices=1"),
 ])
 def test_what_can_not_be_is_one_line(
     trained: Any, run: Any, tmp_path: Path, script: str, wrong: str, words: str

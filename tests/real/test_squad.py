@@ -28,7 +28,7 @@ TASK: dict[str, Any] = {
     "limit_train": None, "limit_validation": None,
 }
 SHORT = ["model=distil_minilm", "task=squad", "task.limit_train=64", "task.limit_validation=24", "task.held_out=0.1",
-         "loader.batch_size=8", "trainer.max_steps=4", "trainer.max_epochs=1", "trainer.val_check_interval=1.0"]
+         "loader.batch_size=8", "+trainer.max_steps=4", "trainer.max_epochs=1", "trainer.val_check_interval=4"]
 
 
 def read(split: str) -> Questions:

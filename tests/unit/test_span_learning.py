@@ -277,8 +277,14 @@ def test_the_gate_sees_an_end_that_moves(
 
 
 def test_starts_and_ends_are_answers_of_their_own() -> None:
-    one, other = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 0], [1, 0]])
+    one, other = np.array([[9.0, 0, 0], [0, 9, 0]]), np.array([[9.0, 0, 0], [9, 0, 0]])
     assert equal_share([one, one], [one, other]) == 0.75
+    # the best of three like scores is no answer that could be kept or lost
+    unsure = np.array([[0.1, 0, 0], [0, 9, 0]])
+    assert equal_share([one[:, ::-1], one], [unsure, one]) == 1.0
+    assert equal_share([other], [unsure]) == 0.0
+    assert equal_share([one], [np.zeros((2, 3))]) == 1.0
+    # classes are few: every text counts
     assert equal_share(np.array([[1, 0], [0, 1]]), np.array([[1, 0], [1, 0]])) == 0.5
 
 

@@ -192,23 +192,10 @@ def window_inputs(tokenizer: Any, questions: Questions, task: dict[str, Any]) ->
 
 
 def _options(request: dict[str, Any]) -> dict[str, Any]:
-    """The step's options with the objective for spans, on one device.
-
-    Raises:
-        UserError: several devices are asked for.
-    """
+    """The step's options with the objective for spans."""
     options, objective = request["options"], request["options"]["objective"]
-    devices = options["trainer"].get("devices", "auto")
-    if devices not in ("auto", 1, "1") or options["trainer"].get("num_nodes", 1) != 1:
-        raise UserError(
-            f"trainer.devices={devices}: question answering trains in one process so far; use trainer.devices=1"
-        )
     target = objective["_target_"]
-    return {
-        **options,
-        "objective": {**objective, "_target_": _OBJECTIVES.get(target, target)},
-        "trainer": {**options["trainer"], "devices": 1},
-    }
+    return {**options, "objective": {**objective, "_target_": _OBJECTIVES.get(target, target)}}
 
 
 def _training_windows(

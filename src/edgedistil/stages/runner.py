@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..devices import host
+from ..devices.allocator import KEEP_MEMORY
 from ..errors import StepError, UserError
 from ..store.files import read_json, write_json
 from ..store.store import Store
@@ -21,6 +22,7 @@ from .step import Step
 
 log = logging.getLogger("edgedistil")
 _POLL_S = 0.1
+_TRAINING = ("pretrain", "train", "recover", "teacher_logits")
 _GRACE_S = 3.0
 
 
@@ -139,6 +141,7 @@ def _environment(step: Step, watch: int) -> dict[str, str]:
     shared = max(1, host.free_cores() // len(ranks.places(step.options)))
     threads = step.runtime.get("threads") or os.environ.get("OMP_NUM_THREADS") or shared
     return {
+        **(KEEP_MEMORY if step.name in _TRAINING else {}),
         **(os.environ if count > 1 else ranks.without_place(os.environ)),
         "EDGEDISTIL_PARENT": str(watch),
         "OMP_NUM_THREADS": str(threads),

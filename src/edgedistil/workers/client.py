@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,10 +29,16 @@ class Worker:
         cores: the process stays on these, from before it imports anything heavy; None leaves it to the scheduler.
         python: another interpreter (of a virtual environment with other libraries); this package is lent to it alone,
             not the packages that are installed beside it.
+        variables: more of the process's environment.
     """
 
     def __init__(
-        self, engine: str, threads: int, cores: Sequence[int] | None = None, python: str | None = None
+        self,
+        engine: str,
+        threads: int,
+        cores: Sequence[int] | None = None,
+        python: str | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.engine, self.threads = engine, threads
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in __exit__)
@@ -43,6 +49,7 @@ class Worker:
             "OPENBLAS_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
             CORES_VARIABLE: ",".join(map(str, cores or ())),
+            **(variables or {}),
         }
         if self._lent:
             package = Path(__file__).resolve().parents[1]
