@@ -105,11 +105,16 @@ class Planner:
         if theirs is not None:
             self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], theirs)
         limit = self.origin.max_positions
+        if limit is not None:
+            self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
         kept = (self.compression or {}).get("vocabulary", {}).get("positions")
         if kept is not None:
             limit = min(kept, limit or kept)
-        if limit is not None:
-            self.cfg["task"]["max_length"] = min(self.cfg["task"]["max_length"], limit)
+            if kept < self.cfg["task"]["max_length"]:
+                raise UserError(
+                    f"compression.vocabulary.positions={kept} is less than task.max_length="
+                    f"{self.cfg['task']['max_length']}, and texts are as long as that: keep more, or lower the other"
+                )
         if self.answers_questions:
             check_windows(self.cfg["task"])
         lengths = self.cfg.get("measurement", {}).get("lengths") or [0]
