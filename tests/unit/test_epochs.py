@@ -80,3 +80,8 @@ def test_micro_batches_are_those_of_one_process_and_resumption_counts_a_process_
 def test_fewer_texts_than_processes_are_refused() -> None:
     with pytest.raises(UserError, match="2 texts can't be shared by 3 processes"):
         LengthGroupedBatches([5, 6], 4, seed=0, rank=0, world=3)
+
+
+def test_batches_that_would_be_empty_are_refused() -> None:
+    with pytest.raises(UserError, match=r"use a larger loader\.batch_size"):
+        LengthGroupedBatches([5, 6, 7, 8, 9], 1, seed=0, rank=0, world=2)

@@ -61,6 +61,8 @@ class PretrainingDistillation(MaskedLanguageModelling):
         self._temperature, self._masked_only = temperature, masked_only
         same = width(network) == width(teacher)
         self.projection = torch.nn.Identity() if same else torch.nn.Linear(width(network), width(teacher), bias=False)
+        # Read by no loss it would get no gradient, which several processes can't agree on.
+        self.projection.requires_grad_(cosine_weight > 0)
 
     def losses(self, ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, int]]:
         wanted = {name for name, weight in self._weights.items() if weight} if self.training else set(self.measured)

@@ -95,6 +95,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
         "held_out_questions": len(held),
         "validation_windows": len(parts),
         "epochs_started": trainer.current_epoch,
+        **getattr(module, "totals", {}),
         "held_out_score": None if score is None else float(score),
         **taught,
     }

@@ -63,11 +63,11 @@ def _leave_writing_to_the_first(request: dict[str, Any]) -> None:
 
 
 def _leave_error(work: Path, kind: str, message: str) -> None:
+    if (work / "error.json").exists():
+        # Of several processes the first to fail has the cause; what follows are lost connections.
+        return
     if ranks.rank():
         message = f"process {ranks.rank()}: {message}"
-        if (work / "error.json").exists():
-            # The first failure is the cause, what follows are lost connections.
-            return
     write_json(
         work / "error.json", {"kind": kind, "message": " ".join(message.split()), "traceback": traceback.format_exc()}
     )

@@ -91,7 +91,7 @@ def _models(request: dict[str, Any], output: Path) -> tuple[Any, Any]:
     location = inputs.get("base") or runtime["location"]
     save_tokenizer(location, options["model"], output)
     if teacher is not None:
-        scratch = Path(request["work"]) / "teacher"
+        scratch = output.with_name(f"teacher_{ranks.rank()}")
         save_tokenizer(where, options["teacher"], scratch)
         check_same_vocabulary(scratch, output)
     return load_masked_lm(location, options["model"], needs_head=False), teacher

@@ -11,16 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 
 # What torchrun and we tell a training process about its place.
+_LAUNCHERS = ("TORCHELASTIC_", "SLURM_")
 _PLACE = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK")
 # Those that leave whole weights in every process, and that don't start processes of their own.
 _STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
 _POLL_S = 0.2
+_PATIENCE = timedelta(days=1)
 # A leader whose own process of a step failed, too, says so soon; else something is wrong with this one alone.
 _GRACE_S = 60.0
 
@@ -83,7 +86,13 @@ def places(options: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def without_place(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment in which a process is alone."""
-    return {k: v for k, v in environment.items() if k not in _PLACE and not k.startswith("TORCHELASTIC_")}
+    return {k: v for k, v in environment.items() if k not in _PLACE and not k.startswith(_LAUNCHERS)}
+
+
+def without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Lightning takes a process's place from us or from ``torchrun``, never from SLURM, which
+    knows of one task where we have started several."""
+    return {k: v for k, v in environment.items() if not k.startswith("SLURM_")}
 
 
 def join(request: Mapping[str, Any]) -> None:
@@ -94,11 +103,13 @@ def join(request: Mapping[str, Any]) -> None:
 
     backend = "gloo" if request["options"]["trainer"].get("accelerator") == "cpu" else "nccl"
     if launched():
-        # torchrun's store outlives a step: each one gets a namespace of its own.
-        store: Any = dist.PrefixStore(request["fingerprint"], _agent_store())
+        # torchrun's store outlives a step, and a failed one leaves addresses of the dead: a namespace for each attempt.
+        store: Any = dist.PrefixStore(f"{request['fingerprint']}/{request['attempt']}", _agent_store())
     else:
         store = dist.FileStore(str(Path(request["work"]) / "rendezvous"), processes(request["options"]))
-    dist.init_process_group(backend, store=store, rank=rank(), world_size=int(os.environ["WORLD_SIZE"]))
+    # The first measures the untrained model alone, and the others wait; who dies is noticed by the runner.
+    world = int(os.environ["WORLD_SIZE"])
+    dist.init_process_group(backend, store=store, rank=rank(), world_size=world, timeout=_PATIENCE)
 
 
 def leave() -> None:
@@ -119,9 +130,13 @@ class Leader:
         self._store = _agent_store() if launched() else None
         self._said = 0
 
-    def start(self, request_file: Path) -> None:
-        """Have every other command start its process of this step."""
-        self._say({"request": str(request_file)})
+    def start(self, request_file: Path, variables: Mapping[str, str]) -> None:
+        """Have every other command start its process of this step, with these in its environment."""
+        self._say({"request": str(request_file), "variables": dict(variables)})
+
+    def over(self) -> None:
+        """The leader's own process of the step has ended, well or not."""
+        self._say({"over": True})
 
     def end(self) -> None:
         """All is done, or has failed; the leader's exit code tells which."""
@@ -129,7 +144,7 @@ class Leader:
 
     def _say(self, message: dict[str, Any]) -> None:
         if self._store is not None:
-            self._store.set(f"edgedistil/{self._said}", json.dumps(message))
+            self._store.set(_key(self._said), json.dumps(message))
             self._said += 1
 
 
@@ -141,9 +156,14 @@ def follow() -> int:
         if message is None or "end" in message:
             return 0
         number += 1
+        if "over" in message:
+            continue
         command = [sys.executable, "-m", "edgedistil.stages.child", message["request"]]
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+        environment = {**without_slurm(os.environ), **message["variables"]}
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, env=environment).returncode
         if code and _next(store, number, time.monotonic() + _GRACE_S) is None:
+            # The leader's process has not failed with this one: it waits for an answer that never comes.
+            _tell(Path(message["request"]).parent / "error.json")
             return code
 
 
@@ -151,7 +171,7 @@ def _next(store: Any, number: int, until: float | None = None) -> dict[str, Any]
     """The leader's message of that number; None when ``until`` has passed or torchrun's store is gone."""
     import torch.distributed as dist
 
-    key = f"edgedistil/{number}"
+    key = _key(number)
     while until is None or time.monotonic() < until:
         try:
             # Not wait(): it logs a line each time that it gives up.
@@ -162,6 +182,19 @@ def _next(store: Any, number: int, until: float | None = None) -> dict[str, Any]
             return None
         time.sleep(_POLL_S)
     return None
+
+
+def _key(number: int) -> str:
+    # torchrun may start all commands again, and its store remembers what was said before.
+    return f"edgedistil/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{number}"
+
+
+def _tell(error_file: Path) -> None:
+    try:
+        message = json.loads(error_file.read_text())["message"]
+    except (OSError, ValueError, KeyError):
+        message = "the process died"
+    print(f"error: process {rank()}: {message}", file=sys.stderr)
 
 
 def _agent_store() -> Any:

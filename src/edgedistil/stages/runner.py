@@ -80,13 +80,15 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
             "inputs": {name: str(path) for name, path in inputs.items()},
             "work": str(work),
             "output": str(work / "output"),
+            "attempt": time.time_ns(),
         },
     )
     for leftover in ("error.json", "facts.json"):
         (work / leftover).unlink(missing_ok=True)
     (work / "rendezvous").unlink(missing_ok=True)
-    if ranks.processes(step.options) > 1:
-        leader().start(work / "request.json")
+    several = ranks.processes(step.options) > 1
+    if several:
+        leader().start(work / "request.json", _variables(step))
     watch, alive = os.pipe()
     try:
         # The children watch `watch`: end of file means that this process is gone. They also inherit the locks.
@@ -104,6 +106,8 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
         code = _wait(children)
     finally:
         os.close(alive)
+        if several:
+            leader().over()
     if code == 0:
         return read_json(work / "facts.json")
     raise _failure(step, work, code, store)
@@ -127,7 +131,12 @@ def _wait(children: list["subprocess.Popen[bytes]"]) -> int:
             if child.poll() is None:
                 child.terminate()
         for child in children:
-            child.wait()
+            try:
+                child.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                # Lightning catches the signal, and one that waits for a dead process's gradients never looks.
+                child.kill()
+                child.wait()
 
 
 @cache
@@ -137,18 +146,29 @@ def leader() -> ranks.Leader:
 
 
 def _environment(step: Step, watch: int) -> dict[str, str]:
-    count = ranks.processes(step.options)
-    shared = max(1, host.free_cores() // len(ranks.places(step.options)))
-    threads = step.runtime.get("threads") or os.environ.get("OMP_NUM_THREADS") or shared
+    several = ranks.processes(step.options) > 1
+    inherited = ranks.without_slurm(os.environ) if several else ranks.without_place(os.environ)
+    return {**inherited, **_variables(step), "EDGEDISTIL_PARENT": str(watch)}
+
+
+def _variables(step: Step) -> dict[str, str]:
+    """What a step's processes find in their environment beside what this one has."""
+    keep = {k: v for k, v in KEEP_MEMORY.items() if k not in os.environ} if step.name in _TRAINING else {}
     return {
-        **(KEEP_MEMORY if step.name in _TRAINING else {}),
-        **(os.environ if count > 1 else ranks.without_place(os.environ)),
-        "EDGEDISTIL_PARENT": str(watch),
-        "OMP_NUM_THREADS": str(threads),
+        **keep,
+        "OMP_NUM_THREADS": str(step.runtime.get("threads") or _threads(step)),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _threads(step: Step) -> str | int:
+    count, wish = ranks.processes(step.options), os.environ.get("OMP_NUM_THREADS")
+    # torchrun sets 1 for its workers, which says nothing about a step that has the machine to itself.
+    if wish and (count > 1 or not ranks.launched()):
+        return wish
+    return max(1, host.free_cores() // len(ranks.places(step.options)))
 
 
 def _failure(step: Step, work: Path, code: int, store: Store) -> Exception:

@@ -165,7 +165,8 @@ def loggers(request: dict[str, Any]) -> list[Any]:
                 name=request["label"],
             )
             # Not an argument of build: it would instantiate the `_target_` nodes inside.
-            wandb.experiment.config.update(request["options"], allow_val_change=True)
+            if not ranks.rank():
+                wandb.experiment.config.update(request["options"], allow_val_change=True)
             built.append(wandb)
         else:
             built += build_all({"other": node})

@@ -1,5 +1,6 @@
 """What of the Trainer's arguments makes another result, and what ``auto`` means on this machine."""
 
+import os
 from typing import Any
 
 from ..devices import host
@@ -22,19 +23,30 @@ def resolve_trainer(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _devices(trainer: dict[str, Any]) -> dict[str, Any]:
-    """``devices`` as a number (or GPUs by number), left out where it is 1; by default all GPUs, as Lightning has it, or
-    the processes of ``torchrun``."""
-    wanted = trainer.pop("devices", "auto")
+    """``devices`` as a number (or GPUs by number), left out where it is 1.
+
+    One unless asked for, unlike Lightning, since more make larger batches; ``auto`` and -1 are all GPUs; under
+    ``torchrun`` its processes.
+    """
+    wanted = trainer.pop("devices", None)
     if isinstance(wanted, list):
         return {"devices": wanted}
-    if wanted == "auto" and ranks.launched():
+    if wanted in (None, "auto") and ranks.launched():
         local, nodes = ranks.shape()
         return {"devices": local} | ({"num_nodes": nodes} if nodes > 1 else {})
     if wanted in ("auto", -1, "-1"):
-        wanted = len(host.gpu_names()) if trainer.get("accelerator") == "gpu" else 1
+        wanted = _visible_gpus() if trainer.get("accelerator") == "gpu" else 1
+    wanted = 1 if wanted is None else wanted
     if not str(wanted).isdigit() or int(wanted) < 1:
         raise UserError(f"trainer.devices={wanted!r} is no number of processes; examples: 1, 2, auto")
     return {"devices": int(wanted)} if int(wanted) > 1 else {}
+
+
+def _visible_gpus() -> int:
+    """GPUs that CUDA will see; nvidia-smi lists them all."""
+    listed = len(host.gpu_names())
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return listed if chosen is None else min(listed, len([part for part in chosen.split(",") if part.strip()])) or 1
 
 
 def split_trainer(trainer: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

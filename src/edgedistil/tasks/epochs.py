@@ -64,4 +64,9 @@ def _sizes(texts: int, batch_size: int, world: int) -> list[int]:
     if count % world == 0:
         return [batch_size] * (count - 1) + [texts - batch_size * (count - 1)]
     count += world - count % world
+    if count > texts:
+        raise UserError(
+            f"{texts} texts in batches of {batch_size} can't be shared evenly by {world} processes: use a larger "
+            "loader.batch_size"
+        )
     return [texts // count + (i < texts % count) for i in range(count)]
