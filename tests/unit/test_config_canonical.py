@@ -27,6 +27,14 @@ def test_unpruned_at_three_ratios_is_one_cell() -> None:
         "graph": {"padding": True}}
 
 
+def test_a_trimmed_vocabulary_is_another_cell_and_a_whole_one_is_not() -> None:
+    whole, trimmed = compression(), compression()
+    trimmed["vocabulary"]["method"] = "trimmed"
+    assert "vocabulary" not in canonical_compression(whole)
+    assert canonical_compression(trimmed)["vocabulary"]["method"] == "trimmed"
+    assert compression_label(canonical_compression(trimmed)) == "dense · vocabulary · FP32"
+
+
 @pytest.mark.parametrize("method", ["structured", "magnitude"])
 def test_ratio_zero_is_the_dense_cell(method: str) -> None:
     assert canonical_compression(compression(method, 0.0, "distillation")) == canonical_compression(compression())

@@ -131,9 +131,9 @@ class Graph:
 class Compression:
     pruning: Pruning = field(default_factory=Pruning)
     recovery: Recovery = field(default_factory=Recovery)
-    vocabulary: Vocabulary = field(default_factory=Vocabulary)
     quantization: Quantization = field(default_factory=Quantization)
     graph: Graph = field(default_factory=Graph)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
 
 
 @dataclass
