@@ -129,7 +129,9 @@ def test_the_only_parquet_file_of_a_split_is_taken(
 
 def config(**changes: Any) -> dict[str, Any]:
     task = {"metrics": ["f1", "exact_match"], "phrases": False}
-    compression = {"pruning": {"method": "none"}, "quantization": {"method": "int8_dynamic"}}
+    compression = {
+        "pruning": {"method": "none"}, "vocabulary": {"method": "none"}, "quantization": {"method": "int8_dynamic"}
+    }  # fmt: skip
     return {"task": task | changes.get("task", {}), "compression": compression | changes.get("compression", {}),
             "device": {"baselines": changes.get("baselines", ["torch_fp32"])}}
 
@@ -140,6 +142,8 @@ def config(**changes: Any) -> dict[str, Any]:
     ({"task": {"phrases": True}}, "task.phrases=true is for texts with labels"),
     ({"compression": {"pruning": {"method": "structured"}}},
      "compression.pruning.method=structured is made for classifiers; for question answering: none, magnitude"),
+    ({"compression": {"vocabulary": {"method": "trimmed"}}},
+     "compression.vocabulary.method=trimmed is made for classifiers; for question answering: none"),
     ({"compression": {"quantization": {"method": "int8_static"}}}, "for question answering: none, int8_dynamic, int4"),
     ({"baselines": ["openvino_int8"]}, "device.baselines=openvino_int8 is made for classifiers"),
 ])
