@@ -160,7 +160,7 @@ def test_bare_onnx_file(own: dict[str, Any], compressed: Any, run: Any, rapid: l
     assert skipped.computed == []
     plain = run("compress.py", *command[:4], cwd=tmp_path / "plain", store=tmp_path / "other")
     assert plain.code == 2
-    assert "can only be measured: python bench.py" in plain.err
+    assert "can only be measured on labels: python bench.py" in plain.err
 
 
 def test_pairs_of_texts(
