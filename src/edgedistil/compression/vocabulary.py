@@ -92,20 +92,23 @@ def trim_embeddings(model: Any, kept: Sequence[int], positions: int | None) -> N
             embeddings.register_buffer(name, buffer[:, :positions].clone(), persistent=False)
 
 
-def retokenised(ids: Sequence[int], pieces: Sequence[str], kept: Mapping[int, int], trimmed: Any) -> list[int]:
+def retokenised(
+    ids: Sequence[int], pieces: Sequence[str], kept: Mapping[int, int], trimmed: Any, prefix: str = "##"
+) -> list[int]:
     """The ids that a trimmed tokenizer gives for a text known by its old ids alone.
 
     Args:
         pieces: of the old vocabulary, by id.
         kept: new id of each old one that stays.
         trimmed: the trimmed ``tokenizers.Tokenizer``.
+        prefix: how pieces inside a word begin.
 
     A word is cut again when one of its pieces is gone; a text tokenised from words, as here, is what it would be from
     the text itself, since normalising and splitting into words don't look at the vocabulary.
     """
     words: list[list[int]] = []
     for i in ids:
-        if pieces[i].startswith("##") and words:
+        if pieces[i].startswith(prefix) and words:
             words[-1].append(i)
         else:
             words.append([i])
@@ -115,6 +118,6 @@ def retokenised(ids: Sequence[int], pieces: Sequence[str], kept: Mapping[int, in
             # Longest match first finds these again: what is longer was not there before either.
             result += [kept[i] for i in word]
         else:
-            text = "".join(pieces[i].removeprefix("##") for i in word)
+            text = "".join(pieces[i].removeprefix(prefix) for i in word)
             result += trimmed.encode(text, add_special_tokens=False).ids
     return result

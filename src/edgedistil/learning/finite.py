@@ -33,7 +33,7 @@ def _check(trainer: lightning.Trainer, module: torch.nn.Module, kept: str) -> No
     rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
     raise FloatingPointError(
         f"weights or the optimiser's state are no numbers any more after step {trainer.global_step}, learning rate "
-        f"{rate:.3g}; {kept}: try a lower optimizer.lr or trainer.gradient_clip_val"
+        f"{rate:.3g}; {kept}: try a lower {getattr(module, 'rate_option', 'optimizer.lr')} or trainer.gradient_clip_val"
     )
 
 

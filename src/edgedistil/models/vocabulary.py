@@ -22,6 +22,16 @@ def check_same_vocabulary(teacher: Path, student: Path) -> None:
     )
 
 
+def check_vocabulary_fits(tokens: int, rows: int) -> None:
+    """See that a model's embedding table has a row for each token of its tokenizer.
+
+    Raises:
+        UserError: it has not.
+    """
+    if tokens > rows:
+        raise UserError(f"the tokenizer knows {tokens} tokens, the model {rows}: they do not belong together")
+
+
 def _tokens(folder: Path) -> dict[str, int]:
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = content["model"]["vocab"]

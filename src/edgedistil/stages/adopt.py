@@ -26,6 +26,7 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.loading import hub_errors, save_tokenizer
     from ..models.reference import write_reference
     from ..models.shrunken import load_classifier
+    from ..models.vocabulary import check_vocabulary_fits
     from ..tasks.encode import encode_with_types, load_tokenizer
     from ..tasks.examples import load
 
@@ -46,11 +47,7 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
             )
     save_tokenizer(runtime["location"], options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
-    if tokenizer.get_vocab_size() > network.config.vocab_size:
-        raise UserError(
-            f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model {network.config.vocab_size}: "
-            "they do not belong together"
-        )
+    check_vocabulary_fits(tokenizer.get_vocab_size(), network.config.vocab_size)
     names = label_names(network.config.id2label, task["labels"])
     network.config.id2label = dict(enumerate(names))
     network.config.label2id = {name: i for i, name in enumerate(names)}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from ..config.build import build
-from ..errors import UserError
 from ..learning.quiet import quiet
 from ..measurement.span_quality import span_quality
 from ..tasks.questions import Questions, hold_out_paragraphs, load_questions
@@ -140,6 +139,7 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.loading import hub_arguments, hub_errors, save_tokenizer
     from ..models.reference import write_reference
     from ..models.shrunken import load_span_model
+    from ..models.vocabulary import check_vocabulary_fits
     from ..tasks.encode import load_tokenizer
 
     output, task = Path(request["output"]), options["task"]
@@ -152,11 +152,7 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
             ).eval()
     save_tokenizer(runtime["location"], options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
-    if tokenizer.get_vocab_size() > network.config.vocab_size:
-        raise UserError(
-            f"the tokenizer knows {tokenizer.get_vocab_size()} tokens, the model {network.config.vocab_size}: "
-            "they do not belong together"
-        )
+    check_vocabulary_fits(tokenizer.get_vocab_size(), network.config.vocab_size)
     source = Source(options["data"], runtime["files"])
     validation = load_questions(task, source, "validation", options["seed"])
     parts = windows(tokenizer, validation, task, offsets=True)

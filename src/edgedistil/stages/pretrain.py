@@ -102,13 +102,11 @@ def _vocabulary(folder: Path, train: Any, network: Any) -> Any:
     from tokenizers import Tokenizer
 
     from ..learning.masking import Vocabulary
+    from ..models.vocabulary import check_vocabulary_fits
     from ..tasks.corpus import special_tokens
 
     counts = torch.zeros(network.config.vocab_size, dtype=torch.int64)
-    if len(train.counts) > len(counts):
-        raise UserError(
-            f"the tokenizer knows {len(train.counts)} tokens, the model {len(counts)}: they do not belong together"
-        )
+    check_vocabulary_fits(len(train.counts), len(counts))
     counts[: len(train.counts)] = torch.from_numpy(train.counts.copy())
     special = special_tokens(Tokenizer.from_file(str(folder / "tokenizer.json")))
     return Vocabulary(counts, special.mask, special.all)

@@ -38,12 +38,13 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     write_json(output / "tokenizer.json", trimmed_tokenizer(content, kept))
     _write_settings(source, output, kept, network.config.max_position_embeddings)
     trimmed = load_tokenizer(output, longest)
-    proof = _compare(whole, trimmed, held_out_part(request).texts)
+    proof = _compare(whole, trimmed, held_out_part(request).texts, content["model"]["unk_token"])
     if proof["new_unknown_tokens"]:
         raise RuntimeError(f"trimming lost words: {proof}")
     ids, types, _ = read_reference(source)
     new, pieces = {old: i for i, old in enumerate(kept)}, _pieces(content)
-    again = [retokenised(row, pieces, new, trimmed)[:longest] for row in ids]
+    prefix = content["model"]["continuing_subword_prefix"]
+    again = [retokenised(row, pieces, new, trimmed, prefix)[:longest] for row in ids]
     write_reference(network, output, again, [_stretched(t, row) for t, row in zip(types, again, strict=True)], seed=0)
     facts = {
         "word_pieces": len(kept),
@@ -72,14 +73,14 @@ def _counts(tokenizer: Any, texts: list[tuple[str, ...]], size: int) -> list[int
     return found
 
 
-def _compare(whole: Any, trimmed: Any, texts: list[tuple[str, ...]]) -> dict[str, Any]:
+def _compare(whole: Any, trimmed: Any, texts: list[tuple[str, ...]], unknown_token: str) -> dict[str, Any]:
     """How texts are cut before and after: unknown tokens, tokens, and the share of texts that are cut otherwise."""
     from ..tasks.encode import encode
 
     before, after = (
         [[t.id_to_token(i) for i in row] for row in encode(t, texts)] if texts else [] for t in (whole, trimmed)
     )
-    unknown = [sum(row.count("[UNK]") for row in rows) for rows in (before, after)]
+    unknown = [sum(row.count(unknown_token) for row in rows) for rows in (before, after)]
     tokens = [sum(map(len, rows)) for rows in (before, after)]
     return {
         "texts": len(texts),

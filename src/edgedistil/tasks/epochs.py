@@ -1,5 +1,6 @@
 """Batches of one epoch, shared by all processes of a training."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 from torch.utils.data import Sampler
@@ -7,7 +8,7 @@ from torch.utils.data import Sampler
 from ..errors import UserError
 
 
-class EpochBatches(Sampler[list[int]]):
+class EpochBatches(Sampler[list[int]], ABC):
     """Index batches, shuffled anew each epoch; subclasses say how by :meth:`batches`.
 
     With several processes, number ``rank`` of ``world`` takes every ``world``-th batch, so that micro-batch ``i`` of
@@ -37,9 +38,9 @@ class EpochBatches(Sampler[list[int]]):
         """Called by Lightning before each epoch."""
         self.epoch = epoch
 
+    @abstractmethod
     def batches(self, epoch: int) -> Iterable[list[int]]:
         """All batches of ``epoch``, over all processes."""
-        raise NotImplementedError
 
     def cut(self, order: Sequence[int]) -> list[list[int]]:
         """``order`` in consecutive batches."""
