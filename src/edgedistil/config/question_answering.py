@@ -25,6 +25,8 @@ def check_question_answering(plain: dict[str, Any]) -> None:
         raise UserError(f"task.metrics={task['metrics']}: a question answering task knows {', '.join(_METRICS)}")
     if task["phrases"]:
         raise UserError("task.phrases=true is for texts with labels; question answering holds out whole paragraphs")
+    if task["test_texts"]:
+        raise UserError(f"task.test_texts={task['test_texts']} is for texts with labels; leave it out")
     compression = plain.get("compression")
     if compression:
         _supported("compression.pruning.method", compression["pruning"]["method"], _PRUNING)

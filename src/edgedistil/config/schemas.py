@@ -44,6 +44,7 @@ class Task:
     max_length: int = 128
     held_out: float = 0.02
     phrases: bool = False
+    test_texts: int = 0
     limit_train: int | None = None
     limit_validation: int | None = None
     # of texts to be learnt from as they are (kind: masked_language_modelling)

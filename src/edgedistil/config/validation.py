@@ -69,6 +69,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "compression.vocabulary.positions": (4, math.inf, False),
     "task.max_length": (4, 8192, True),
     "task.held_out": (0.0, 0.5, True),
+    "task.test_texts": (0, math.inf, False),
     "task.drop_up_to": (0, math.inf, False),
     "task.drop_unknown": (0.0, 1.0, True),
     "task.stride": (0, 8192, True),

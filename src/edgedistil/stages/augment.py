@@ -11,7 +11,8 @@ from ..store.files import read_json, write_json
 from ..tasks.augmentation import Copied, Copying, Text, Word, copy_texts
 from ..tasks.copies import keep_new, write_copies
 from ..tasks.encode import load_tokenizer
-from ..tasks.examples import held_out_indices, load
+from ..tasks.examples import load
+from ..tasks.parts import divide
 from ..tasks.source import Source
 
 log = logging.getLogger("edgedistil")
@@ -30,7 +31,8 @@ def augment(request: dict[str, Any]) -> dict[str, Any]:
     task = {**options["task"], "limit_validation": None}
     chosen, seed, source = options["augmentation"], options["seed"], Source(options["data"], runtime["files"])
     everything = load(task, source, "train", None, seed)
-    kept, held = held_out_indices(everything, task["held_out"], seed, task.get("phrases", False))
+    parts = divide(everything, task, seed)
+    kept, held = parts.train, parts.held_out + parts.test
     validation = load(task, source, "validation", everything.label_names, seed)
     location = request["inputs"].get("model") or runtime["location"]
     save_tokenizer(location, options["tokenizer"], work / "tokenizer")

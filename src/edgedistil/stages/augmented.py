@@ -31,7 +31,7 @@ def augmented_inputs(plan: "Planner") -> dict[str, Step]:
         "augmentation": {key: chosen[key] for key in _KEYS},
         "model": {k: v for k, v in model.origin.identity.items() if k not in _UNREAD[chosen["method"]]},
         "tokenizer": model.tokenizer,
-        "task": plan.task("held_out", "phrases", "limit_train"),
+        "task": plan.task("held_out", "phrases", "test_texts", "limit_train"),
         "data": data.identity,
         "seed": plan.cfg["seed"],
     }

@@ -163,10 +163,8 @@ class Planner:
         """What of the task enters a step's options; ``extra`` names keys that only some steps read."""
         keys = (*_TASK_KEYS, *(WINDOW_OPTIONS if self.answers_questions else ()), *extra)
         wanted = {k: self.cfg["task"][k] for k in keys}
-        if not wanted.get("phrases", True):
-            # Holding out single texts is the plain way; an option that is off has no place in a fingerprint.
-            del wanted["phrases"]
-        return wanted
+        # Holding out single texts is the plain way; an option that is off has no place in a fingerprint.
+        return {k: v for k, v in wanted.items() if v or k not in ("phrases", "test_texts")}
 
     def data_of(self, *splits: str) -> Source:
         """The data's identity cut down to the splits that a step reads."""
@@ -210,7 +208,7 @@ class Planner:
             inputs = inputs | self.base.inputs("base")
         options = {
             "model": origin.identity,
-            "task": self.task("held_out", "phrases", "limit_train", "limit_validation"),
+            "task": self.task("held_out", "phrases", "test_texts", "limit_train", "limit_validation"),
             "data": data.identity,
             "trainer": trainer,
             "objective": objective,

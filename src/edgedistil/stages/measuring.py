@@ -109,7 +109,7 @@ class _Measuring:
                 "peer": name,
                 "versions": versions,
                 "reduce_range": host.saturates_int8(),
-                "task": plan.task("held_out", "phrases", "limit_train"),
+                "task": plan.task("held_out", "phrases", "test_texts", "limit_train"),
                 "data": data.identity,
                 "seed": plan.cfg["seed"],
             },

@@ -34,16 +34,17 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     from ..tasks.copies import with_copies
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import encode_with_types, load_tokenizer
-    from ..tasks.examples import held_out_indices, load
+    from ..tasks.examples import load
+    from ..tasks.parts import divide
     from . import teaching
 
     lightning.seed_everything(options["seed"], verbose=False)
     output, task, source = Path(request["output"]), options["task"], Source(options["data"], runtime["files"])
     everything = load(task, source, "train", teaching.class_names(request), options["seed"])
-    kept, held = held_out_indices(everything, task["held_out"], options["seed"], task.get("phrases", False))
+    parts = divide(everything, task, options["seed"])
     everything, copies = with_copies(everything, request["inputs"].get("augmented"))
-    kept += copies
-    rest, held_out = everything.take(kept), everything.take(held)
+    kept = parts.train + copies
+    rest, held_out = everything.take(kept), everything.take(parts.held_out)
     validation = load(task, source, "validation", everything.label_names, options["seed"])
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
     location = request["inputs"].get("base") or runtime["location"]

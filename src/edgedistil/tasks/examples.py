@@ -65,23 +65,17 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     return examples
 
 
-def hold_out(examples: Examples, fraction: float, seed: int, phrases: bool = False) -> tuple[Examples, Examples]:
-    """Split off a part of train for model choice: (rest, held out), the same for the same seed."""
-    rest, held_out = held_out_indices(examples, fraction, seed, phrases)
-    return examples.take(rest), examples.take(held_out)
-
-
 def held_out_indices(
     examples: Examples, fraction: float, seed: int, phrases: bool = False
 ) -> tuple[list[int], list[int]]:
-    """Which texts :func:`hold_out` leaves and takes, ascending.
+    """Which texts stay and which are held out of training for model choice, ascending; the same for the same seed.
 
     Args:
         fraction: of the texts that may be held out.
         phrases: the split also holds phrases of its sentences (SST-2). Then only texts that are part of no other text
             are held out, and every phrase of theirs leaves the rest, so that nothing held out was seen in training.
     """
-    candidates = _whole_texts(examples) if phrases else list(range(len(examples)))
+    candidates = whole_texts(examples) if phrases else list(range(len(examples)))
     random.Random(seed).shuffle(candidates)
     count = max(2, round(len(candidates) * fraction)) if fraction else 0
     held_out = sorted(candidates[:count])
@@ -98,7 +92,7 @@ def phrases_of(text: tuple[str, ...]) -> set[tuple[str, ...]]:
     return {tuple(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
 
 
-def _whole_texts(examples: Examples) -> list[int]:
+def whole_texts(examples: Examples) -> list[int]:
     """Indices of the texts that are no phrase of a longer text, ascending."""
     longest_first = sorted(range(len(examples)), key=lambda i: (-len(examples.texts[i][0].split()), i))
     seen: set[tuple[str, ...]] = set()

@@ -1,11 +1,12 @@
-"""The training texts that compression may look at."""
+"""The parts of the training split that a step may look at."""
 
 import json
 import random
 from pathlib import Path
 from typing import Any
 
-from .examples import Examples, hold_out, load
+from .examples import Examples, load
+from .parts import divide
 from .source import Source
 
 
@@ -17,21 +18,27 @@ def training_part(request: dict[str, Any], limit: int | None) -> Examples:
             ``runtime.files``.
         limit: None takes all of them.
     """
-    rest, _ = _parts(request)
+    rest = _parts(request)[0]
     order = list(range(len(rest)))
     random.Random(request["options"]["seed"]).shuffle(order)
     return rest.take(order[:limit])
 
 
 def held_out_part(request: dict[str, Any]) -> Examples:
-    """The texts of the training split that no step learns from, for what has to be proved on others."""
+    """The texts of the training split that models are chosen on, and that no step learns from."""
     return _parts(request)[1]
 
 
-def _parts(request: dict[str, Any]) -> tuple[Examples, Examples]:
+def test_part(request: dict[str, Any]) -> Examples:
+    """The texts of the training split that nothing is learnt from nor chosen on (``task.test_texts``)."""
+    return _parts(request)[2]
+
+
+def _parts(request: dict[str, Any]) -> tuple[Examples, Examples, Examples]:
     options = request["options"]
     task = options["task"]
     id2label = json.loads((Path(request["inputs"]["model"]) / "config.json").read_text())["id2label"]
     names = [id2label[key] for key in sorted(id2label, key=int)]
     everything = load(task, Source(options["data"], request["runtime"]["files"]), "train", names, options["seed"])
-    return hold_out(everything, task["held_out"], options["seed"], task.get("phrases", False))
+    parts = divide(everything, task, options["seed"])
+    return everything.take(parts.train), everything.take(parts.held_out), everything.take(parts.test)
