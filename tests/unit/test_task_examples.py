@@ -8,7 +8,7 @@ import pandas
 import pytest
 
 from edgedistil.errors import UserError
-from edgedistil.tasks.examples import Examples, hold_out, load
+from edgedistil.tasks.examples import Examples, load
 from edgedistil.tasks.source import Source
 
 SENTENCES = ["a good film", "dull, and \"awful\"", "größer – ünïcode", "the end"]
@@ -156,22 +156,6 @@ def test_limit_is_drawn_at_random_and_keeps_the_order_of_the_file(read: Callable
     assert examples.texts == sorted(set(examples.texts))
     assert examples == read({"sentence": texts, "label": labels}, limit_validation=40)
     assert len(read({"sentence": texts, "label": labels}, limit_validation=500)) == 200
-
-
-def test_hold_out_is_disjoint_complete_and_deterministic() -> None:
-    everything = Examples([(str(i),) for i in range(1000)], [i % 2 for i in range(1000)], ["a", "b"])
-    rest, held = hold_out(everything, 0.1, seed=3)
-    assert (len(rest), len(held)) == (900, 100)
-    assert sorted(rest.texts + held.texts) == sorted(everything.texts)
-    assert hold_out(everything, 0.1, seed=3) == (rest, held)
-    assert hold_out(everything, 0.1, seed=4)[1] != held
-    assert all(int(text) % 2 == label for (text,), label in zip(held.texts, held.labels, strict=True))
-
-
-def test_hold_out_of_nothing_and_of_too_little() -> None:
-    everything = Examples([(str(i),) for i in range(20)], [0, 1] * 10, ["a", "b"])
-    assert hold_out(everything, 0.0, seed=1) == (everything, Examples([], [], ["a", "b"]))
-    assert [len(part) for part in hold_out(everything, 0.01, seed=1)] == [18, 2]
 
 
 def test_numbers_are_codes_of_the_task_whatever_order_the_model_has(tmp_path: Path) -> None:
