@@ -17,7 +17,7 @@ STEPS: dict[str, tuple[str, int]] = {
     "train": ("edgedistil.stages.train:train", 2),
     "teacher_logits": ("edgedistil.stages.teaching:teacher_logits", 1),
     "prune": ("edgedistil.stages.compress:prune", 1),
-    "recover": ("edgedistil.stages.compress:recover", 2),
+    "recover": ("edgedistil.stages.recover:recover", 2),
     "trim": ("edgedistil.stages.trim:trim", 1),
     "export": ("edgedistil.stages.export:export", 2),
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),
