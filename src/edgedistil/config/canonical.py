@@ -3,6 +3,8 @@
 from copy import deepcopy
 from typing import Any
 
+# The measurement.mode that times nothing.
+QUALITY_ALONE = "quality"
 QUANTIZATION_LABELS = {
     "none": "FP32",
     "int8_dynamic": "INT8",
@@ -44,6 +46,16 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
         result["graph"] = {"padding": True}
     result["quantization"] = {"method": method, **{k: quantization[k] for k in _QUANTIZATION_KEYS[method]}}
     return result
+
+
+def untimed(measurement: dict[str, Any]) -> bool:
+    """Whether a cell is asked for its answers and its size alone."""
+    return bool(measurement["mode"] == QUALITY_ALONE)
+
+
+def canonical_measurement(measurement: dict[str, Any]) -> dict[str, Any]:
+    """Drop how much is timed where nothing is."""
+    return {k: measurement[k] for k in ("mode", "repeat")} if untimed(measurement) else measurement
 
 
 def compression_label(compression: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ def _peers(done: list[dict[str, Any]]) -> list[str]:
     parts = []
     for r in done:
         record = read_json(Path(r["record"]))
-        if not set(record["baselines"]) <= {"onnxruntime_fp32", "torch_fp32"}:
+        if not set(record.get("baselines", {})) <= {"onnxruntime_fp32", "torch_fp32"}:
             parts.append(peers_table(record))
     return parts
 

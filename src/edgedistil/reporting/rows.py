@@ -39,7 +39,7 @@ def rows(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
-    quality, latency, size, model = record["quality"] or {}, record["latency"], record["size"], record["model"]
+    quality, size, model = record["quality"] or {}, record["size"], record["model"]
     flat: dict[str, Any] = {
         "pruning": _method(record, "pruning"),
         "pruning_ratio": _pruning(record).get("ratio", 0.0),
@@ -53,6 +53,43 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     for key in ("exact_match_points", "f1_points", "f1_points_ci95_low", "f1_points_ci95_high"):
         if key in quality.get("against_parent", {}):
             flat[f"parent_{key}"] = quality["against_parent"][key]
+    flat |= _test_figures(record)
+    flat |= _timed_figures(record) if timed(record) else {"timed": False}
+    return flat | {
+        **{f"size_{part}": value for part, value in size.items()},
+        "parameters": model.get("parameters"),
+        "encoder_sparsity": model.get("encoder_sparsity"),
+        **{f"gflops_{n}_tokens": v for n, v in model.get("gflops_by_tokens", {}).items()},
+        "parity_max_abs_difference": model.get("parity", {}).get("max_abs_difference"),
+        "valid": record.get("valid"),
+        "invalid_because": "; ".join(record.get("invalid_because", [])),
+        "isa": " ".join(record["environment"]["isa"]),
+        "threads": record["device"]["threads"],
+        "record": f"{folder}/record.json",
+    }
+
+
+def timed(record: dict[str, Any]) -> bool:
+    """Whether a record has times beside scores and sizes (``measurement=quality`` takes none)."""
+    return bool(record.get("timed", True))
+
+
+def _test_figures(record: dict[str, Any]) -> dict[str, Any]:
+    """Columns of the test part of the training split, where there is one."""
+    test = record.get("test_quality")
+    if test is None:
+        return {}
+    keys = ("n", "right", "accuracy_ci95_low", "accuracy_ci95_high", "kept_from_training")
+    flat = {f"test_{m}": test[m] for m in (*_SCORES, *keys) if m in test}
+    return flat | {
+        f"test_parent_{key}": test.get("against_parent", {}).get(key)
+        for key in ("accuracy_points", "mcnemar_p", "flips")
+    }
+
+
+def _timed_figures(record: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    latency = record["latency"]
     for scenario, figures in latency.items():
         for percent in ("p50", "p90", "p99"):
             flat[f"{scenario}_latency_ms_{percent}"] = figures[f"latency_ms_{percent}"]
@@ -84,16 +121,6 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         "peak_rss_mb_load": memory["after_load"]["peak_rss_mb"],
         "peak_rss_mb_batch_1": peak_rss_mb(record),
         "peak_rss_mb_batches": memory["batches"]["peak_rss_mb"],
-        **{f"size_{part}": value for part, value in size.items()},
-        "parameters": model.get("parameters"),
-        "encoder_sparsity": model.get("encoder_sparsity"),
-        **{f"gflops_{n}_tokens": v for n, v in model.get("gflops_by_tokens", {}).items()},
-        "parity_max_abs_difference": model.get("parity", {}).get("max_abs_difference"),
-        "valid": record["valid"],
-        "invalid_because": "; ".join(record["invalid_because"]),
-        "isa": " ".join(record["environment"]["isa"]),
-        "threads": record["device"]["threads"],
-        "record": f"{folder}/record.json",
     }
 
 

@@ -13,13 +13,14 @@ def matrix(rows: list[Row]) -> str:
         ("compression", lambda r: str(r["compression"]) + (" (masked)" if r.get("masked") else "")),
         (_score_name(rows), _accuracy),
         ("Δ points (p)", _paired),
+        *_test_columns(rows),
         ("p50 ms real / 32 / 128 tokens", _latency),
         ("× eager FP32 at 32 [95 %]", _speed),
         ("model MB", lambda r: f"{r['size_model_mb']:.1f}"),
-        ("peak RSS MB", lambda r: f"{r['peak_rss_mb_batch_1']:.0f}"),
-        ("cold start ms", lambda r: f"{r['cold_start_total_ms_p50']:.0f}"),
-        ("batch 32 /s", lambda r: f"{r['batch_32_sentences_per_s']:.0f}" if "batch_32_sentences_per_s" in r else ""),
-        ("remarks", lambda r: "" if r["valid"] else f"INVALID: {r['invalid_because']}"),
+        ("peak RSS MB", lambda r: _rounded(r, "peak_rss_mb_batch_1")),
+        ("cold start ms", lambda r: _rounded(r, "cold_start_total_ms_p50")),
+        ("batch 32 /s", lambda r: _rounded(r, "batch_32_sentences_per_s", "" if r.get("timed", True) else "-")),
+        ("remarks", _remarks),
     ]
     several = [k for k in ("model", "task", "device") if len({r[k] for r in rows}) > 1]
     head = [*several, *(name for name, _ in columns)]
@@ -57,6 +58,14 @@ def notes(rows: list[Row]) -> list[str]:
         else "random weights: speed and size only"
     )
     lines = [f"{answers}; {first['threads']} thread(s); instruction sets: {first['isa']}."]
+    tested = next((r for r in done if r.get("test_n")), None)
+    if tested:
+        lines.append(
+            f"test: {tested['test_n']} texts of the training split that nothing was learnt from, calibrated on or "
+            "chosen by (task.test_texts)."
+        )
+    if any(r.get("test_kept_from_training") is False for r in done):
+        lines.append("The parent was given fine-tuned: whether it has seen the test texts is not known here.")
     if any(r.get("masked") for r in done):
         lines.append("masked: weights are zero in place, so neither size nor speed is claimed.")
     if any(r["quantization"] == "int4_ort" for r in done):
@@ -84,7 +93,37 @@ def _paired(r: Row) -> str:
     return "" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
 
 
+def _test_columns(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
+    if not any(r.get("test_n") for r in rows):
+        return []
+
+    def accuracy(r: Row) -> str:
+        if not r.get("test_n"):
+            return ""
+        low, high = 100 * r["test_accuracy_ci95_low"], 100 * r["test_accuracy_ci95_high"]
+        return f"{100 * r['test_accuracy']:.2f} [{low:.1f}, {high:.1f}]"
+
+    def paired(r: Row) -> str:
+        points = r.get("test_parent_accuracy_points")
+        return "" if points is None else f"{points:+.2f} ({r['test_parent_mcnemar_p']:.2f})"
+
+    return [("test accuracy % [95 %]", accuracy), ("test Δ points (p)", paired)]
+
+
+def _remarks(r: Row) -> str:
+    if not r.get("timed", True):
+        return "not timed"
+    return "" if r["valid"] else f"INVALID: {r['invalid_because']}"
+
+
+def _rounded(r: Row, column: str, without: str = "-") -> str:
+    """A figure without decimals; ``without`` where there is none."""
+    return f"{r[column]:.0f}" if column in r else without
+
+
 def _latency(r: Row) -> str:
+    if not r.get("timed", True):
+        return "-"
     return " / ".join(
         f"{r[k]:.2f}" if k in r else "-"
         for k in ("real_latency_ms_p50", "tokens_32_latency_ms_p50", "tokens_128_latency_ms_p50")
@@ -92,4 +131,6 @@ def _latency(r: Row) -> str:
 
 
 def _speed(r: Row) -> str:
-    return f"{r[_EAGER]:.2f} [{r[_EAGER + '_ci95_low']:.2f}, {r[_EAGER + '_ci95_high']:.2f}]" if _EAGER in r else ""
+    if _EAGER not in r:
+        return "" if r.get("timed", True) else "-"
+    return f"{r[_EAGER]:.2f} [{r[_EAGER + '_ci95_low']:.2f}, {r[_EAGER + '_ci95_high']:.2f}]"

@@ -36,9 +36,8 @@ def _log(artifact: dict[str, Any], folder: Path, project: str, node: dict[str, A
     figures = artifact["facts"] or {}
     if (folder / "record.json").is_file():
         record = read_json(folder / "record.json")
-        figures = {
-            k: record[k] for k in ("quality", "latency", "speedup", "throughput", "cold_start", "memory", "size")
-        }
+        wanted = ("quality", "test_quality", "latency", "speedup", "throughput", "cold_start", "memory", "size")
+        figures = {k: record[k] for k in wanted if k in record}
     run = wandb.init(
         project=project,
         id=artifact["fingerprint"][:32],

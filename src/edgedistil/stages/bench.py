@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from ..config.canonical import QUALITY_ALONE
 from ..config.question_answering import QUESTION_ANSWERING
 from ..devices import host
 from ..devices.cores import quietest_cores
@@ -15,15 +16,16 @@ from ..measurement.calibration import peak_of
 from ..measurement.figures import latency_figures, share_of_peak, speedup, throughput_figures
 from ..measurement.inputs import length_facts
 from ..measurement.interleave import Samples
-from ..measurement.quality import against_parent, quality
 from ..measurement.size import size_by_part
 from ..measurement.validity import machine_drift, reasons_against, switches_per_s, waiting_share
 from ..store.files import read_json, write_json
 from ..tasks.encode import encode, load_tokenizer
 from ..tasks.examples import Examples, load
 from ..tasks.source import Source
+from ..tasks.training_part import class_names, test_part
 from ..workers.client import Worker
 from . import asking
+from .scores import PREDICTIONS_FILE, quality_of, test_quality_of
 from .timing import Measured, cold_starts, places, run, start_figures
 
 # 2: generations of processes, warm cold starts read the model file through first, drops of the page cache, bounds.
@@ -31,24 +33,33 @@ RECORD_SCHEMA = 2
 
 
 def predict(request: dict[str, Any]) -> dict[str, Any]:
-    """Answers to the whole validation split, one sentence at a time through the engine, on the bytes that ship."""
+    """Answers to a whole split, one sentence at a time through the engine, on the bytes that ship.
+
+    The split is validation's, or with ``options.split`` = ``test`` the test part of the training split.
+    """
     options, folder = request["options"], Path(request["inputs"]["model"])
     if options["task"]["kind"] == QUESTION_ANSWERING:
         return asking.predict(request)
-    examples = _validation(request, folder)
+    examples = test_part(request) if options.get("split") == "test" else _validation(request, folder)
     with Worker(options["engine"]["engine"], 1, python=request["runtime"].get("interpreter")) as worker:
         worker.load(folder, options["task"]["max_length"], examples.texts[0], options["quantization"])
         logits = worker.ask("predict", texts=[list(t) for t in examples.texts])["logits"]
     save_file(
         {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)},
-        Path(request["output"]) / "predictions.safetensors",
+        Path(request["output"]) / PREDICTIONS_FILE,
     )
     return {"n": len(examples)}
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Write ``record.json`` and ``samples.json`` (every single time) and return whether the times may be quoted."""
+    """Write ``record.json`` and ``samples.json`` (every single time) and return whether the times may be quoted.
+
+    With ``measurement.mode`` = ``quality`` nothing is timed: the record has scores and sizes, and no ``samples.json``.
+    """
     options, output = request["options"], Path(request["output"])
+    if options["measurement"]["mode"] == QUALITY_ALONE:
+        write_json(output / "record.json", _untimed(request))
+        return {"timed": False}
     candidate, threads = Path(request["inputs"]["candidate"]), options["device"]["threads"]
     texts, ids = _inputs(request, candidate)
     busy_before, load_before, started = host.busy_cores(), host.load_average(), time.monotonic()
@@ -68,22 +79,15 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     }
     reasons = reasons_against(found.samples, conditions)
     baselines = [name for name in stand if name != "candidate"]
-    model = _model_facts(request)
+    what = _what_it_is(request)
     record = {
-        "schema_version": RECORD_SCHEMA,
-        "status": "done",
-        "fingerprint": request["fingerprint"],
-        "names": options["names"],
-        "compression": options["compression"],
-        "device": options["device"],
-        "quality": _quality(request, "predictions"),
-        "baseline_quality": {b: _quality(request, _answers_of(b)) for b in baselines},
-        "random_weights": options["random_weights"],
+        **what,
+        "baseline_quality": {b: quality_of(request, _answers_of(b)) for b in baselines},
         "engines": {
             b: {k: described[k] for k in ("engine", "versions", "session")}
             for b, described in options["baseline_workers"].items()
         },
-        "latency": _latency(found, model, options),
+        "latency": _latency(found, what["model"], options),
         "baselines": {b: {s: latency_figures(r) for s, r in found.samples[b].items()} for b in baselines},
         "speedup": _ratios(found.samples, baselines),
         "throughput": _throughput(found.batches, "candidate"),
@@ -94,8 +98,6 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "baseline_cold_start": {b: start_figures(found.starts[b]) for b in baselines},
         "memory": found.memory["candidate"],
         "baseline_memory": {b: found.memory[b] for b in baselines},
-        "size": size_by_part(candidate, options["device"]["engine"]),
-        "model": model,
         "token_lengths": length_facts(ids),
         "calibration": {"before": found.calibration_before, "after": found.calibration_after},
         "environment": {
@@ -124,6 +126,37 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     return {"valid": record["valid"]}
 
 
+def _untimed(request: dict[str, Any]) -> dict[str, Any]:
+    options = request["options"]
+    return {
+        **_what_it_is(request),
+        "timed": False,
+        "environment": {**options["host"], "engine": options["engine"]},
+        "measurement": options["measurement"],
+    }
+
+
+def _what_it_is(request: dict[str, Any]) -> dict[str, Any]:
+    """What a record says of a cell beside times: names, scores, sizes, facts of the model."""
+    options, inputs = request["options"], request["inputs"]
+    parent = {"parent_size": size_by_part(Path(inputs["parent"]), "onnxruntime")} if "parent" in inputs else {}
+    return {
+        "schema_version": RECORD_SCHEMA,
+        "status": "done",
+        "fingerprint": request["fingerprint"],
+        "names": options["names"],
+        "compression": options["compression"],
+        "device": options["device"],
+        "seed": options["seed"],
+        "quality": quality_of(request, "predictions"),
+        **test_quality_of(request),
+        "random_weights": options["random_weights"],
+        "size": size_by_part(Path(inputs["candidate"]), options["device"]["engine"]),
+        **parent,
+        "model": _model_facts(request),
+    }
+
+
 def _inputs(request: dict[str, Any], folder: Path) -> tuple[Sequence[tuple[str, ...]], list[list[int]]]:
     """(validation texts, token ids of what the model is run on: the texts, or windows of contexts)."""
     task = request["options"]["task"]
@@ -135,15 +168,11 @@ def _inputs(request: dict[str, Any], folder: Path) -> tuple[Sequence[tuple[str, 
 
 def _validation(request: dict[str, Any], folder: Path) -> Examples:
     options = request["options"]
-    names = None
-    if (folder / "config.json").is_file():
-        id2label = read_json(folder / "config.json").get("id2label") or {}
-        names = [id2label[key] for key in sorted(id2label, key=int)] or None
     return load(
         options["task"] | {"limit_train": None},
         Source(options["data"], request["runtime"]["files"]),
         "validation",
-        names,
+        class_names(folder),
         options["seed"],
     )
 
@@ -180,22 +209,6 @@ def _throughput(samples: Samples, worker: str) -> dict[str, Any]:
 def _answers_of(baseline: str) -> str:
     """The input that holds a baseline's answers; the parent's are there anyway, under its own name."""
     return "parent_predictions" if baseline == "onnxruntime_fp32" else f"{baseline}_predictions"
-
-
-def _quality(request: dict[str, Any], answers: str) -> dict[str, Any] | None:
-    """Scores of one engine's answers; None where there are none (random weights, PyTorch's)."""
-    options = request["options"]
-    if answers not in request["inputs"]:
-        return None
-    sample = {"sample": options["task"]["limit_validation"] is not None}
-    if options["task"]["kind"] == QUESTION_ANSWERING:
-        return asking.quality(request, answers) | sample
-    own = load_file(Path(request["inputs"][answers]) / "predictions.safetensors")
-    result = quality(own["logits"], own["labels"], options["task"]["metrics"]) | sample
-    if "parent_predictions" in request["inputs"]:
-        parent = load_file(Path(request["inputs"]["parent_predictions"]) / "predictions.safetensors")
-        result["against_parent"] = against_parent(own["logits"], parent["logits"], own["labels"])
-    return result
 
 
 def _model_facts(request: dict[str, Any]) -> dict[str, Any]:

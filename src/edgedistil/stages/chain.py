@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..config.canonical import canonical_compression, compression_label
+from ..config.canonical import QUALITY_ALONE, canonical_compression, compression_label, untimed
 from ..config.compatibility import why_impossible
 from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
 from ..config.validation import MASKED_LM
@@ -117,7 +117,8 @@ class Planner:
                 )
         if self.answers_questions:
             check_windows(self.cfg["task"])
-        lengths = self.cfg.get("measurement", {}).get("lengths") or [0]
+        measurement = self.cfg.get("measurement", {"mode": QUALITY_ALONE})
+        lengths = [0] if untimed(measurement) else measurement["lengths"] or [0]
         if limit is not None and max(lengths) > limit:
             raise UserError(
                 f"measurement.lengths asks for {max(lengths)} tokens, but this model knows positions up to {limit}; "
@@ -126,6 +127,8 @@ class Planner:
 
     def _needs_train(self) -> bool:
         if self.stage == "train" or not self.origin.fine_tuned:
+            return True
+        if self.stage == "bench" and self.cfg["task"]["test_texts"] and not self.origin.random:
             return True
         if self.compression is None:
             return False

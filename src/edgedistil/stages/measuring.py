@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..config.canonical import canonical_measurement, untimed
 from ..devices import host
 from ..errors import UserError
 from ..peers import registry
@@ -41,6 +42,10 @@ class _Measuring:
 
     def record(self, names: dict[str, str]) -> Step:
         plan, device = self._plan, self._device
+        measurement = canonical_measurement(plan.cfg["measurement"])
+        if untimed(measurement):
+            # Answers are asked for one at a time on one thread, whatever the device is.
+            device = device | {"threads": 1, "baselines": []}
         used = self._torch if device["engine"] == "torch" else self._engine
         self._add_candidate(used)
         for baseline in [] if plan.origin.bare_onnx else device["baselines"]:
@@ -50,7 +55,7 @@ class _Measuring:
             "compression": plan.compression,
             "device": device,
             "baseline_workers": self._workers,
-            "measurement": plan.cfg["measurement"],
+            "measurement": measurement,
             "host": self._here,
             "engine": used,
             "random_weights": plan.origin.random,
@@ -58,8 +63,10 @@ class _Measuring:
             "data": self._data.identity,
             "seed": plan.cfg["seed"],
         }
+        if "test_predictions" in self._inputs:
+            options["test_kept_from_training"] = self._steps["model"].name == "train"
         label = " · ".join(names.values())
-        exclusive = f"{device['kind']}-{self._here['host']}"
+        exclusive = None if untimed(measurement) else f"{device['kind']}-{self._here['host']}"
         return Step("bench", label, options, self._inputs, self._runtime(), exclusive=exclusive)
 
     def _runtime(self) -> dict[str, Any]:
@@ -124,19 +131,28 @@ class _Measuring:
     def _add_predictions(
         self, key: str, model: Step, how: dict[str, Any], quantization: str, interpreter: str | None = None
     ) -> None:
-        """Answers to the validation split, unless the weights are random and answers mean nothing."""
-        if self._plan.origin.random:
+        """Answers to the validation split and, of candidate and parent, to the test part of the training split, unless
+        the weights are random and answers mean nothing."""
+        plan = self._plan
+        if plan.origin.random:
             return
         options = {
-            "task": self._plan.task("limit_validation"),
+            "task": plan.task("limit_validation"),
             "data": self._data.identity,
-            "seed": self._plan.cfg["seed"],
+            "seed": plan.cfg["seed"],
             "isa": self._here["isa"],
             "engine": how,
             "quantization": quantization,
         }
-        runtime = {**self._plan.common, "threads": None, "files": self._data.files, "interpreter": interpreter}
+        runtime = {**plan.common, "threads": None, "files": self._data.files, "interpreter": interpreter}
         self._inputs[key] = Step("predict", f"answers of {model.label}", options, {"model": model}, runtime)
+        if plan.cfg["task"]["test_texts"] and interpreter is None and key in ("predictions", "parent_predictions"):
+            data = plan.data_of("train")
+            task = plan.task("held_out", "phrases", "test_texts", "limit_train")
+            options = {**options, "split": "test", "task": task, "data": data.identity}
+            runtime = {**runtime, "files": data.files}
+            label = f"answers of {model.label} on the test part"
+            self._inputs[f"test_{key}"] = Step("predict", label, options, {"model": model}, runtime)
 
 
 def _engine(name: str, *packages: str) -> dict[str, Any]:

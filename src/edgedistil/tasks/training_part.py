@@ -34,11 +34,18 @@ def test_part(request: dict[str, Any]) -> Examples:
     return _parts(request)[2]
 
 
+def class_names(folder: Path) -> list[str] | None:
+    """The classes in the order of a model folder's logits; None where it says none (a bare ONNX file's)."""
+    if not (folder / "config.json").is_file():
+        return None
+    id2label = json.loads((folder / "config.json").read_text()).get("id2label") or {}
+    return [id2label[key] for key in sorted(id2label, key=int)] or None
+
+
 def _parts(request: dict[str, Any]) -> tuple[Examples, Examples, Examples]:
     options = request["options"]
     task = options["task"]
-    id2label = json.loads((Path(request["inputs"]["model"]) / "config.json").read_text())["id2label"]
-    names = [id2label[key] for key in sorted(id2label, key=int)]
+    names = class_names(Path(request["inputs"]["model"]))
     everything = load(task, Source(options["data"], request["runtime"]["files"]), "train", names, options["seed"])
     parts = divide(everything, task, options["seed"])
     return everything.take(parts.train), everything.take(parts.held_out), everything.take(parts.test)
