@@ -66,8 +66,8 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
     examples = training_part(request, pruning["calibration_sentences"])
     if len(examples) < FEWEST:
         raise UserError(
-            f"structured pruning looks at training texts, and there are {len(examples)}: it needs {FEWEST} at least; give "
-            "more in task.train or raise task.limit_train"
+            f"structured pruning looks at training texts, and there are {len(examples)}: it needs {FEWEST} at least; "
+            "give more in task.train or raise task.limit_train"
         )
     facts = shrink(network, dense, _batches(request, examples), pruning)
     log.info("kept %s in %g s", facts["layers"], facts["seconds"])
