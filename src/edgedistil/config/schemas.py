@@ -84,12 +84,30 @@ class Augmentation:
 
 
 @dataclass
+class Between:
+    """The short training after each of several cuts (``pruning.steps``)."""
+
+    method: str = "none"
+    objective: Any = None
+    optimizer: Any = None
+    steps: int = 0
+    batch_size: int = 64
+    warmup_fraction: float = 0.1
+
+
+@dataclass
 class Pruning:
     method: str = MISSING
     ratio: float = 0.0
     importance: Any = None
     calibration_sentences: int = 1024
     ffn_multiple: int = 16
+    budget: str = "ratio"
+    target: float | None = None
+    tokens: int = 32
+    profile_seconds: float = 40.0
+    steps: int = 1
+    between: Between = field(default_factory=Between)
 
 
 @dataclass
