@@ -100,7 +100,8 @@ class Pruning:
     method: str = MISSING
     ratio: float = 0.0
     importance: Any = None
-    calibration_sentences: int = 1024
+    calibration_sentences: int = 2048
+    labels: bool = False
     ffn_multiple: int = 16
     budget: str = "ratio"
     target: float | None = None
@@ -108,6 +109,9 @@ class Pruning:
     profile_seconds: float = 40.0
     steps: int = 1
     between: Between = field(default_factory=Between)
+    reconstruction: str = "none"
+    ridge: float = 0.001
+    rounds: int = 1
 
 
 @dataclass

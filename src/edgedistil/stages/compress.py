@@ -1,19 +1,24 @@
 """Prune and recover: how a trained model folder becomes a smaller one."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..learning.quiet import quiet
 from ..store.files import link_or_copy
 from ..tasks.training_part import training_part
 
 log = logging.getLogger("edgedistil")
+# Calibration texts below which a score says nothing: what compression.pruning.calibration_sentences allows too.
+FEWEST = 16
 
 
 def prune(request: dict[str, Any]) -> dict[str, Any]:
     """Zero small weights in place (magnitude) or cut heads and neurons out of the tensors (structured)."""
     from ..models.folder import count_parameters, save_model
+    from ..models.lineage import record_parent
     from ..models.reference import equal_share, read_reference, write_reference
     from ..models.shrunken import load_model, structure_of
 
@@ -21,6 +26,7 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     network = load_model(source)
     before = count_parameters(network)
+    parents = record_parent(network, source, options["pruning"])
     if options["pruning"]["method"] == "magnitude":
         from ..compression.magnitude import prune_magnitude
 
@@ -34,6 +40,7 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
     _, _, pruned = read_reference(output)
     return {
         **facts,
+        "parents": parents,
         "parameters": count_parameters(network),
         "parameters_before": before,
         "structure": structure_of(network),
@@ -42,28 +49,44 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
+    import copy
+
     import torch
 
-    from ..compression.structured import choose, cut
-    from ..config.build import build, check_nodes
+    from ..compression.objective import answered, compare
+    from ..compression.shrink import shrink
+    from ..config.build import check_nodes
+    from ..tasks.training_part import held_out_part
+
+    options = request["options"]
+    pruning = options["pruning"]
+    check_nodes(pruning["importance"], "compression.pruning.importance")
+    torch.manual_seed(options["seed"])
+    dense = copy.deepcopy(network)
+    examples = training_part(request, pruning["calibration_sentences"])
+    if len(examples) < FEWEST:
+        raise UserError(
+            f"structured pruning looks at training texts, and there are {len(examples)}: it needs {FEWEST} at least; give "
+            "more in task.train or raise task.limit_train"
+        )
+    facts = shrink(network, dense, _batches(request, examples), pruning)
+    log.info("kept %s in %g s", facts["layers"], facts["seconds"])
+    if options["task"]["held_out"]:
+        held_out = answered(dense, _batches(request, held_out_part(request)))
+        facts["held_out"] = compare(network, held_out) | {"texts": sum(len(b["input_ids"]) for b in held_out)}
+    return facts | {"calibration_sentences": len(examples)}
+
+
+def _batches(request: dict[str, Any], examples: Any) -> list[dict[str, Any]]:
+    """Batches of texts of like lengths, so that little of them is padding."""
     from ..tasks.batching import collate, rows
     from ..tasks.encode import load_tokenizer
 
-    options = request["options"]
-    pruning, task = options["pruning"], options["task"]
-    check_nodes(pruning["importance"], "compression.pruning.importance")
-    torch.manual_seed(options["seed"])
     source = Path(request["inputs"]["model"])
-    tokenizer = load_tokenizer(source, task["max_length"])
-    examples = training_part(request, pruning["calibration_sentences"])
-    data = rows(tokenizer, examples)
-    pad_id = network.config.pad_token_id or 0
-    batches = [collate(data[i : i + 32], pad_id) for i in range(0, len(data), 32)]
-    scores = build(pruning["importance"])(network, batches)
-    kept = choose(network, scores, pruning["ratio"], pruning["ffn_multiple"])
-    removed = cut(network, kept)
-    log.info("kept heads %s, neurons %s", [len(k.heads) for k in kept], [len(k.neurons) for k in kept])
-    return {"removed_share": removed, "calibration_sentences": len(examples)}
+    data = rows(load_tokenizer(source, request["options"]["task"]["max_length"]), examples)
+    data.sort(key=lambda row: len(row[0]))
+    pad_id = json.loads((source / "config.json").read_text()).get("pad_token_id") or 0
+    return [collate(data[i : i + 64], pad_id) for i in range(0, len(data), 64)]
 
 
 def recover(request: dict[str, Any]) -> dict[str, Any]:
