@@ -85,23 +85,17 @@ def wanted(pruning: dict[str, Any]) -> float:
     return float(pruning["target"]) if "target" in pruning else 1.0 - float(pruning["ratio"])
 
 
-def check_reachable(cost: Cost, target: float, smallest: Structure, now: Structure) -> None:
-    """See that a budget lies between the smallest structure and the model as it is.
+def check_cuts(cost: Cost, target: float, now: Structure) -> None:
+    """See that a budget is below what the model costs.
 
     Raises:
-        UserError: it does not; names the nearest that can be reached.
+        UserError: it is not, and there is nothing to cut.
     """
-    low, high = cost.total(smallest), cost.total(now)
-    option = f"compression.pruning.target={target:g}"
-    if target < low:
-        raise UserError(
-            f"{option} ({cost.unit}) can't be reached: one head and the fewest neurons in every layer come to "
-            f"{_rounded_up(low)}; give at least that"
-        )
+    high = cost.total(now)
     if target >= high:
         raise UserError(
-            f"{option} ({cost.unit}) leaves nothing to cut: the model comes to {high:.4g}; give less, or "
-            "compression/pruning=none"
+            f"compression.pruning.target={target:g} ({cost.unit}) leaves nothing to cut: the model comes to {high:.4g}; "
+            "give less, or compression/pruning=none"
         )
 
 
@@ -215,7 +209,7 @@ def _some(layer: LayerWeights) -> LayerWeights:
     return replace(layer, **{p: one(getattr(layer, p)) for p in parts})
 
 
-def _rounded_up(value: float) -> str:
+def rounded_up(value: float) -> str:
     """Four digits, never below ``value``, so that what a message names can be given."""
     step = 10.0 ** (np.floor(np.log10(abs(value))) - 3) if value else 1.0
     return f"{float(np.ceil(value / step - 1e-9) * step):.10g}"

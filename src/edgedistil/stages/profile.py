@@ -12,6 +12,7 @@ from ..devices.cores import Watch, quietest_cores
 from ..measurement.interleave import Asked, Effort, Interleaved, Round, Scenario
 from ..measurement.latency_table import Design, LatencyTable, Point, design, fit
 from ..measurement.statistics import median, percentile
+from ..models.shape import shape_of_folder
 from ..store.files import read_json, write_json
 from .timing import Place
 
@@ -79,35 +80,6 @@ def profile(request: dict[str, Any]) -> dict[str, Any]:
 def read_table(folder: Path) -> LatencyTable:
     """The table of a finished profile."""
     return LatencyTable.from_json(read_json(folder / TABLE_FILE))
-
-
-def shape_of_folder(folder: Path) -> dict[str, Any]:
-    """What a profile must know of a model folder: see :func:`shape_of_config`; uneven layers count by the widest."""
-    config = read_json(folder / "config.json")
-    structure = read_json(folder / "structure.json") if (folder / "structure.json").is_file() else None
-    return shape_of_config(config, structure)
-
-
-def shape_of_config(config: dict[str, Any], structure: dict[str, Any] | None = None) -> dict[str, Any]:
-    """``width``, ``head_size``, ``layers``, ``heads`` and ``neurons`` of the widest layer, ``activation``, ``spans``,
-    ``classes``."""
-    bert = config["model_type"] == "bert"
-
-    def option(of_bert: str, of_distilbert: str, default: Any) -> Any:
-        return config.get(of_bert if bert else of_distilbert, default)
-
-    width, heads = option("hidden_size", "dim", 768), option("num_attention_heads", "n_heads", 12)
-    layers = structure["layers"] if structure else []
-    return {
-        "width": width,
-        "head_size": width // heads,
-        "layers": len(layers) or option("num_hidden_layers", "n_layers", 12 if bert else 6),
-        "heads": max([x["heads"] for x in layers] or [heads]),
-        "neurons": max([x["ffn"] for x in layers] or [option("intermediate_size", "hidden_dim", 3072)]),
-        "activation": option("hidden_act", "activation", "gelu"),
-        "spans": any(a.endswith("ForQuestionAnswering") for a in config.get("architectures") or []),
-        "classes": len(config.get("id2label") or {}) or 2,
-    }
 
 
 def _structure(point: Point, repeated: int) -> list[tuple[int, int]]:
