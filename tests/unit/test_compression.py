@@ -11,7 +11,6 @@ from edgedistil.compression.curves import Scores
 from edgedistil.compression.importance import FisherImportance, MagnitudeImportance, TaylorImportance
 from edgedistil.compression.magnitude import prune_magnitude
 from edgedistil.compression.structured import Kept, cut, unit_costs
-from edgedistil.models.folder import count_parameters
 from edgedistil.models.layers import encoder_layers
 from edgedistil.tasks.batching import collate
 

@@ -124,14 +124,35 @@ def test_evenly_cut_ffn_with_all_heads_needs_nothing_of_ours(kind: str, tiny_mod
 
 @pytest.mark.parametrize(("layers", "message"), [
     ([{"heads": 2, "ffn": 24}, {"heads": 3, "ffn": 40}], "weights and structure.json disagree: size mismatch"),
+    ([{"heads": 1, "ffn": 16}, {"heads": 3, "ffn": 40}], "weights and structure.json disagree: size mismatch"),
     ([{"heads": 1, "ffn": 24}], "lists 1 layers, config.json says 2"),
+    ([{"heads": 0, "ffn": 24}, {"heads": 3, "ffn": 40}], "holds 0 where a whole number above 0 is needed"),
+    ([{"heads": 1, "ffn": 24.5}, {"heads": 3, "ffn": 40}], "holds 24.5 where a whole number above 0 is needed"),
+    ([{"heads": 1}, {"heads": 3, "ffn": 40}], "can't be read (KeyError: 'ffn')"),
+    (None, "can't be read (TypeError"),
 ])
-def test_structure_that_disagrees_with_the_weights_is_one_line(layers: list[dict[str, int]], message: str,
+def test_structure_that_disagrees_with_the_weights_is_one_line(layers: Any, message: str,
                                                                tiny_model: Callable[..., Any],
                                                                uneven_cut: Callable[[Any], Any],
                                                                tiny_folder: Callable[..., Path]) -> None:
     folder = tiny_folder(uneven_cut(tiny_model("distilbert")))
     (folder / "structure.json").write_text(json.dumps({"head_size": 8, "layers": layers}))
+    with pytest.raises(UserError) as caught:
+        load_classifier(folder)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ('{"head_size": 8, "layers"', "can't be read (JSONDecodeError"),
+    ('{"head_size": 16, "layers": [{"heads": 1, "ffn": 24}, {"heads": 3, "ffn": 40}]}',
+     "says heads of 16, config.json of 8"),
+])
+def test_structure_file_that_is_broken_is_one_line(text: str, message: str, tiny_model: Callable[..., Any],
+                                                   uneven_cut: Callable[[Any], Any],
+                                                   tiny_folder: Callable[..., Path]) -> None:
+    folder = tiny_folder(uneven_cut(tiny_model("bert")))
+    (folder / "structure.json").write_text(text)
     with pytest.raises(UserError) as caught:
         load_classifier(folder)
     assert message in str(caught.value)

@@ -64,7 +64,8 @@ def test_a_budget_that_cannot_be_met_names_the_nearest() -> None:
         search(parts, budget(least - 1))
     assert "tests.limit=1 can't be met" in str(caught.value)
     assert f" {least:g} is reached" in str(caught.value)
-    assert sum(p.cost[list(p.levels).index(k)] for p, k in zip(parts, search(parts, budget(least)), strict=True)) == least
+    found = search(parts, budget(least))
+    assert sum(p.cost[list(p.levels).index(k)] for p, k in zip(parts, found, strict=True)) == least
 
 
 def scores(model: Any, seed: int) -> list[Curve]:

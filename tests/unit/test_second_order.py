@@ -145,4 +145,5 @@ def test_nothing_but_zeros_leaves_the_start() -> None:
     solved, bias = found.solve(torch.full((2, 3), 7.0), 0.0)
     torch.testing.assert_close(solved, torch.full((2, 3), 7.0, dtype=torch.float64))
     torch.testing.assert_close(bias, torch.ones(2, dtype=torch.float64))
-    assert bool((solve_psd(torch.zeros(3, 3, dtype=torch.float64), torch.ones(3, 2, dtype=torch.float64), 0.0) == 0).all())
+    nothing = torch.zeros(3, 3, dtype=torch.float64)
+    assert bool((solve_psd(nothing, torch.ones(3, 2, dtype=torch.float64), 0.0) == 0).all())

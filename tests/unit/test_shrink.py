@@ -81,7 +81,7 @@ def test_reconstruction_corrects_what_layers_before_did_wrong(kind: str, tiny_mo
     network = copy.deepcopy(dense)
     with torch.no_grad():
         # A shift behind the first layer's heads: the bias in the same place takes it back.
-        encoder_layers(network)[0].out.bias += 1.5
+        encoder_layers(network)[0].out.bias[::3] += 1.5
     held = answered(dense, texts(sentence_ids))
     before = compare(network, held)["divergence"]
     reconstruct(network, dense, texts(sentence_ids), 1e-6)
@@ -124,14 +124,15 @@ def test_a_cut_without_labels(kind: str, importance: str, tiny_model: Callable[.
 @KINDS
 def test_reconstruction_brings_the_answers_nearer(kind: str, tiny_model: Callable[..., Any],
                                                   sentence_ids: list[list[int]]) -> None:
-    dense = tiny_model(kind)
-    held = answered(dense, texts(sentence_ids))
-    left = {}
-    for method in ("none", "least_squares"):
-        network = copy.deepcopy(dense)
-        shrink(network, dense, texts(sentence_ids), options(reconstruction=method))
-        left[method] = compare(network, held)["divergence"]
-    assert left["least_squares"] < 0.5 * left["none"]
+    left = {"none": 0.0, "least_squares": 0.0}
+    for seed in range(3):
+        dense = tiny_model(kind, seed=seed)
+        held = answered(dense, texts(sentence_ids))
+        for method in left:
+            network = copy.deepcopy(dense)
+            shrink(network, dense, texts(sentence_ids), options(ratio=0.2, reconstruction=method, ridge=1e-3))
+            left[method] += compare(network, held)["divergence"]
+    assert left["least_squares"] < 0.7 * left["none"]
 
 
 def test_labels_where_they_are_wanted(tiny_model: Callable[..., Any], sentence_ids: list[list[int]]) -> None:
@@ -224,6 +225,6 @@ def test_curvature_of_two_classes_is_that_of_many(tiny_model: Callable[..., Any]
         weight = network.classifier.weight
         total = sum(float((torch.autograd.grad(row[2], weight, retain_graph=True)[0] ** 2).sum()) for row in found)
         log_p = network(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[2].log_softmax(-1)
-        fisher = sum(float(p.exp()) * float((torch.autograd.grad(p, weight, retain_graph=True)[0] ** 2).sum())
+        fisher = sum(float(p.detach().exp()) * float((torch.autograd.grad(p, weight, retain_graph=True)[0] ** 2).sum())
                      for p in log_p)
         assert total == pytest.approx(fisher, rel=1e-4)

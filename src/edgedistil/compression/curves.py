@@ -24,8 +24,8 @@ class Curve:
 
     ``order`` names its units, the first to go first; ``damage[k]`` is the loss expected when k of them are gone
     (``damage[0]`` is 0), in a measure that all parts share. ``choose(k)`` says which k units go where that is not the
-    first k of ``order``; ``refit(kept)`` gives the weights ``[width, columns]`` of the part's linear layer once only the
-    units ``kept`` feed it, where the method moves them.
+    first k of ``order``; ``refit(kept)`` gives the weights ``[width, columns]`` of the part's linear layer once only
+    the units ``kept`` feed it, where the method moves them.
     """
 
     layer: int

@@ -1,8 +1,8 @@
 """Scores of attention heads and FFN neurons: how much the loss would feel their absence.
 
 An importance is anything callable as ``importance(model, batches)`` that gives :class:`Scores` (losses add up) or a
-:class:`Curve` for every part; configs name it by ``_target_``. Batches without ``labels`` ask for scores without labels:
-then the curvature of the model's own answers takes their place.
+:class:`Curve` for every part; configs name it by ``_target_``. Batches without ``labels`` ask for scores without
+labels: then the curvature of the model's own answers takes their place.
 """
 
 from collections.abc import Callable
@@ -93,7 +93,7 @@ class RandomImportance:
 
 
 def mask_gradients(model: Any, batches: list[Batch], rows: Callable[[Any, Batch], list[Tensor]]) -> Any:
-    """Gradients by each unit's mask, ``[sentences, units]`` a part, for every batch and row of what is differentiated."""
+    """Gradients by each unit's mask, ``[sentences, units]`` a part, for every batch and row that is differentiated."""
     parts = sublayers(model)
     for _, values, slopes in gradients(model, batches, rows, "input"):
         yield [

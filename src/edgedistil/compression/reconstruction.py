@@ -61,7 +61,7 @@ def put(linear: nn.Linear, weight: Tensor, bias: Tensor | None = None) -> None:
 
 
 class _Observed:
-    """What enters and leaves a part's linear layer and what is added to it, ``[tokens, ...]`` a batch, padding left out."""
+    """What enters and leaves a part's linear layer and what is added to it, ``[tokens, ...]`` a batch, no padding."""
 
     def __init__(self, residual: nn.Linear, linear: nn.Linear, real: list[Tensor]) -> None:
         self.inputs: list[Tensor] = []

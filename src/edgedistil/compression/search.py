@@ -47,7 +47,7 @@ class Budget:
 
 
 def parameter_cost(model: Any) -> Cost:
-    """Weights of the units kept: query, key, value (with biases) and output of heads; in (with bias) and out of neurons."""
+    """Weights of the units kept: query, key, value (with biases), output of heads; in (with bias), out of neurons."""
     parts = {(p.kind, p.layer): p for p in sublayers(model)}
 
     def cost(kind: str, layer: int, kept: int) -> float:
@@ -72,7 +72,7 @@ def parameter_budget(model: Any, ratio: float) -> Budget:
 
 
 def parts_of(curves: Sequence[Curve], cost: Cost, ffn_multiple: int) -> list[Part]:
-    """The parts of a model: every number of heads from one up; widths at multiples of ``ffn_multiple``, or untouched."""
+    """The parts of a model: any number of heads from one up; widths at multiples of ``ffn_multiple``, or untouched."""
     parts = []
     for curve in curves:
         units = len(curve.order)
@@ -87,9 +87,9 @@ def parts_of(curves: Sequence[Curve], cost: Cost, ffn_multiple: int) -> list[Par
 def search(parts: Sequence[Part], budget: Budget, steps: int = STEPS) -> list[int]:
     """Units kept in each part, so that the sum of costs is within the budget and the sum of damages least.
 
-    Costs are rounded down to multiples of what can be spent / ``steps``. If the optimum so found is within the budget it
-    is the true one; else the best that is within it among those for up to one step less a part is taken, and what it
-    leaves unspent goes to the parts that gain most by it. Ties keep more units.
+    Costs are rounded down to multiples of what can be spent / ``steps``. If the optimum so found is within the budget
+    it is the true one; else the best that is within it among those for up to one step less a part is taken, and what
+    it leaves unspent goes to the parts that gain most by it. Ties keep more units.
 
     Raises:
         UserError: no combination is within the budget; the nearest that can be had is named.

@@ -34,8 +34,9 @@ def shrink(
         budget: None takes ``pruning["ratio"]`` of the prunable weights that ``network`` has now.
 
     Returns:
-        ``removed_share`` of the prunable weights that it had, ``layers`` (heads and FFN width kept), ``curves`` (for every
-        part the levels and the damage expected at each, of the first score), ``expected_damage``, ``seconds``.
+        ``removed_share`` of the prunable weights that it had, ``layers`` (heads and FFN width kept), ``curves`` (for
+        every part ``units`` kept at each level and the ``damage`` expected there, as first scored),
+        ``expected_damage`` of the last choice, ``seconds``.
 
     Raises:
         UserError: the budget can't be met.
@@ -50,9 +51,7 @@ def shrink(
     removed = 1.0
     for number in range(1, rounds + 1):
         # Equal shares of what is to go, so that each round scores what the rounds before left.
-        step = Budget(
-            budget.cost, before + (budget.limit - before) * number / rounds, budget.option, budget.express
-        )
+        step = Budget(budget.cost, before + (budget.limit - before) * number / rounds, budget.option, budget.express)
         curves = curves_of(network, importance(network, batches))
         parts = parts_of(curves, budget.cost, pruning["ffn_multiple"])
         counts = search(parts, step if number < rounds else budget)
@@ -60,9 +59,7 @@ def shrink(
             facts["curves"] = [
                 {"layer": p.layer, "kind": p.kind, "units": list(p.levels), "damage": list(p.damage)} for p in parts
             ]
-        facts["expected_damage"] = sum(
-            p.damage[p.levels.index(count)] for p, count in zip(parts, counts, strict=True)
-        )
+        facts["expected_damage"] = sum(p.damage[p.levels.index(count)] for p, count in zip(parts, counts, strict=True))
         removed *= 1 - take_out(network, curves, counts)
         if pruning["reconstruction"] == "least_squares":
             reconstruct(network, dense, batches, pruning["ridge"])

@@ -5,7 +5,7 @@ columns out of this matrix (and rows out of those before it).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,10 +113,8 @@ class Blocks:
         try:
             with torch.no_grad():
                 for batch in batches:
-                    try:
+                    with suppress(_Stop):
                         answers(model, batch)
-                    except _Stop:
-                        pass
         finally:
             handle.remove()
 

@@ -1,4 +1,4 @@
-"""Which models a model was cut from: a list that lies in ``config.json`` and so stays with the weights wherever they go."""
+"""Which models a model was cut from: a list in ``config.json``, so that it stays with the weights wherever they go."""
 
 import hashlib
 from pathlib import Path

@@ -75,7 +75,7 @@ def _load(folder: Path, head: Any) -> Any:
     structure_file = Path(folder) / STRUCTURE_FILE
     model = head.from_config(config, trust_remote_code=False)
     if structure_file.is_file():
-        _shrink(model, json.loads(structure_file.read_text()), folder)
+        _shrink(model, _read_structure(structure_file), folder)
     weights = load_file(Path(folder) / "model.safetensors")
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -91,11 +91,31 @@ def _load(folder: Path, head: Any) -> Any:
     return model.to(torch.float32).eval()
 
 
+def _read_structure(file: Path) -> dict[str, Any]:
+    try:
+        structure = json.loads(file.read_text())
+        layers = structure["layers"]
+        counts = [structure["head_size"], *(layer[key] for layer in layers for key in ("heads", "ffn"))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} can't be read ({type(error).__name__}: {' '.join(str(error).split())}); it holds head_size and "
+            "layers, each with heads and ffn, and is written beside the weights: copy the whole folder again"
+        ) from error
+    for count in counts:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise UserError(f"{file} holds {count!r} where a whole number above 0 is needed: copy the folder again")
+    return dict(structure)
+
+
 def _shrink(model: Any, structure: dict[str, Any], folder: Path) -> None:
     layers = encoder_layers(model)
     wanted = structure["layers"]
     if len(wanted) != len(layers):
         raise UserError(f"{folder}/{STRUCTURE_FILE} lists {len(wanted)} layers, config.json says {len(layers)}")
+    if structure["head_size"] != layers[0].head_size:
+        raise UserError(
+            f"{folder}/{STRUCTURE_FILE} says heads of {structure['head_size']}, config.json of {layers[0].head_size}"
+        )
     for layer, want in zip(layers, wanted, strict=True):
         inner, width = want["heads"] * layer.head_size, layer.query.in_features
         layer.replace(

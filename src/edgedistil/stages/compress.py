@@ -97,8 +97,8 @@ def check_texts(examples: Any) -> None:
     """
     if len(examples) < FEWEST:
         raise UserError(
-            f"structured pruning looks at training texts, and there are {len(examples)}: it needs {FEWEST} at least; give "
-            "more in task.train or raise task.limit_train"
+            f"structured pruning looks at training texts, and there are {len(examples)}: it needs {FEWEST} at least; "
+            "give more in task.train or raise task.limit_train"
         )
 
 
