@@ -100,7 +100,7 @@ def search(parts: Sequence[Part], budget: Budget, steps: int = STEPS) -> list[in
     if least > limit + slack:
         raise UserError(
             f"{budget.option} can't be met: with the fewest units that every layer keeps (one head, one "
-            f"compression.pruning.ffn_multiple of neurons) {budget.express(least)} is reached; ask for that or less"
+            f"compression.pruning.ffn_multiple of neurons) {budget.express(least)} is reached, which is the nearest"
         )
     spend = max(limit - least, 0.0) + slack
     costs = [

@@ -3,6 +3,8 @@
 from copy import deepcopy
 from typing import Any
 
+from .pruning import canonical_pruning, pruning_label, removes_nothing
+
 # The measurement.mode that times nothing.
 QUALITY_ALONE = "quality"
 QUANTIZATION_LABELS = {
@@ -31,11 +33,13 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     """
     result = deepcopy(compression)
     pruning, recovery, quantization = result["pruning"], result["recovery"], result["quantization"]
-    if pruning["method"] == "none" or pruning["ratio"] == 0:
+    if removes_nothing(pruning):
         result["pruning"] = {"method": "none"}
         result["recovery"] = {"method": "none"}
     elif pruning["method"] == "magnitude":
         result["pruning"] = {"method": "magnitude", "ratio": pruning["ratio"]}
+    else:
+        result["pruning"] = canonical_pruning(pruning)
     if result["recovery"]["method"] == "none" or recovery["steps"] == 0:
         result["recovery"] = {"method": "none"}
     if result.get("vocabulary", {}).get("method", "none") == "none":
@@ -65,8 +69,7 @@ def compression_label(compression: dict[str, Any]) -> str:
     if pruning["method"] == "none":
         parts.append("dense")
     else:
-        name = f"{pruning['method']} {pruning['ratio'] * 100:g} %"
-        parts.append(name + (" + recovery" if compression["recovery"]["method"] != "none" else ""))
+        parts.append(pruning_label(pruning) + (" + recovery" if compression["recovery"]["method"] != "none" else ""))
     if "vocabulary" in compression:
         parts.append("vocabulary")
     quantization = compression["quantization"]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .pruning import why_budget_impossible
+
 _ENGINES = {
     "none": ("onnxruntime", "torch"),
     "int8_dynamic": ("onnxruntime",),
@@ -18,6 +20,9 @@ def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onn
     engine = device["engine"]
     if compression["pruning"]["method"] == "magnitude" and compression["recovery"]["method"] != "none":
         return "recovery would fill the zeros of magnitude pruning again: use compression/recovery=none, or structured"
+    uncountable = why_budget_impossible(compression, engine)
+    if uncountable:
+        return uncountable
     if engine not in _ENGINES[method]:
         allowed = " or ".join(_ENGINES[method])
         if "torch" in _ENGINES[method]:

@@ -84,6 +84,18 @@ class Augmentation:
 
 
 @dataclass
+class Between:
+    """The short training after each of several cuts (``pruning.steps``)."""
+
+    method: str = "none"
+    objective: Any = None
+    optimizer: Any = None
+    steps: int = 0
+    batch_size: int = 64
+    warmup_fraction: float = 0.1
+
+
+@dataclass
 class Pruning:
     method: str = MISSING
     ratio: float = 0.0
@@ -91,6 +103,12 @@ class Pruning:
     calibration_sentences: int = 2048
     labels: bool = False
     ffn_multiple: int = 16
+    budget: str = "ratio"
+    target: float | None = None
+    tokens: int = 32
+    profile_seconds: float = 40.0
+    steps: int = 1
+    between: Between = field(default_factory=Between)
     reconstruction: str = "none"
     ridge: float = 0.001
     rounds: int = 1

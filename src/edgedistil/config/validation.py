@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
 from .language_model import check_augmentation, check_language_model, check_objective
+from .pruning import BUDGETS, check_pruning
 from .question_answering import QUESTION_ANSWERING, check_question_answering
 from .schemas import SCHEMAS
 
@@ -28,6 +29,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "task.kind": ("sequence_classification", QUESTION_ANSWERING, MASKED_LM),
     "compression.vocabulary.method": ("none", "trimmed"),
     "compression.pruning.method": ("none", "magnitude", "structured"),
+    "compression.pruning.budget": BUDGETS,
+    "compression.pruning.between.method": ("none", "distillation"),
     "compression.pruning.reconstruction": ("none", "least_squares"),
     "compression.recovery.method": ("none", "distillation"),
     "compression.quantization.method": ("none", "int8_dynamic", "int8_static", "int4_ort", "nf4", "llm_int8"),
@@ -58,6 +61,13 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "compression.pruning.ratio": (0.0, 1.0, False),
     "compression.pruning.calibration_sentences": (16, math.inf, False),
     "compression.pruning.ffn_multiple": (1, math.inf, False),
+    "compression.pruning.target": (1e-9, math.inf, False),
+    "compression.pruning.tokens": (3, 8192, True),
+    "compression.pruning.profile_seconds": (0.1, 3600, True),
+    "compression.pruning.steps": (1, 1000, True),
+    "compression.pruning.between.steps": (0, math.inf, False),
+    "compression.pruning.between.batch_size": (1, math.inf, False),
+    "compression.pruning.between.warmup_fraction": (0.0, 1.0, True),
     "compression.pruning.ridge": (0.0, 1e6, True),
     "compression.pruning.rounds": (1, 64, True),
     "compression.recovery.steps": (0, math.inf, False),
@@ -133,6 +143,8 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
         raise UserError("task.metrics holds exact_match, which scores answers to questions, not labels")
     check_objective(plain)
     check_augmentation(plain)
+    if "compression" in plain:
+        check_pruning(plain["compression"]["pruning"])
     return plain
 
 

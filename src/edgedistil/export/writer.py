@@ -79,6 +79,10 @@ class GraphWriter:
             return self.node("Gelu", [x], name, approximate="tanh" if kind == "gelu_new" else "none")
         return self.node("FastGelu" if kind == "gelu_new" else "Gelu", [x], name, MICROSOFT)
 
+    def stored_bytes(self) -> dict[str, int]:
+        """Bytes of each initialiser so far, by name."""
+        return {name: tensor.ByteSize() for name, tensor in self._initialisers.items()}
+
     def model(self, inputs: list[str], outputs: list[Output]) -> onnx.ModelProto:
         """The finished model: int64 ``[batch, sequence]`` inputs, float outputs."""
         graph = helper.make_graph(

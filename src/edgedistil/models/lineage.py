@@ -14,7 +14,7 @@ def record_parent(network: Any, folder: Path, pruning: dict[str, Any]) -> list[d
 
     Returns:
         All parents, the oldest first: ``sha256`` of ``model.safetensors``, ``parameters``, and what was done to it
-        next (``method``, ``ratio``).
+        next (``method``, ``ratio`` or ``budget`` and ``target``).
     """
     with open(Path(folder) / "model.safetensors", "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -24,7 +24,7 @@ def record_parent(network: Any, folder: Path, pruning: dict[str, Any]) -> list[d
             "sha256": digest,
             "parameters": count_parameters(network),
             "method": pruning["method"],
-            "ratio": pruning["ratio"],
+            **{k: pruning[k] for k in ("ratio", "budget", "target") if k in pruning},
         },
     ]
     setattr(network.config, KEY, parents)

@@ -9,6 +9,7 @@ from ..errors import UserError
 from ..learning.quiet import quiet
 from ..store.files import link_or_copy
 from ..tasks.training_part import training_part
+from .budgeted import budget_here, cost_here
 
 log = logging.getLogger("edgedistil")
 # Calibration texts below which a score says nothing: what compression.pruning.calibration_sentences allows too.
@@ -17,13 +18,12 @@ FEWEST = 16
 
 def prune(request: dict[str, Any]) -> dict[str, Any]:
     """Zero small weights in place (magnitude) or cut heads and neurons out of the tensors (structured)."""
-    from ..models.folder import count_parameters, save_model
+    from ..models.folder import count_parameters
     from ..models.lineage import record_parent
-    from ..models.reference import equal_share, read_reference, write_reference
-    from ..models.shrunken import load_model, structure_of
+    from ..models.shrunken import load_model
 
     quiet()
-    options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
+    options, source = request["options"], Path(request["inputs"]["model"])
     network = load_model(source)
     before = count_parameters(network)
     parents = record_parent(network, source, options["pruning"])
@@ -33,6 +33,16 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
         facts: dict[str, Any] = {"masked": prune_magnitude(network, options["pruning"]["ratio"])}
     else:
         facts = _cut(network, request)
+    return finish_cut(network, request, facts | {"parents": parents, "parameters_before": before})
+
+
+def finish_cut(network: Any, request: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Leave a cut model's folder, with its own answers as reference; returns ``facts`` and those of the model."""
+    from ..models.folder import count_parameters, save_model
+    from ..models.reference import equal_share, read_reference, write_reference
+    from ..models.shrunken import structure_of
+
+    output, source = Path(request["output"]), Path(request["inputs"]["model"])
     save_model(network, output, {"title": request["label"], "lines": [f"parameters: {count_parameters(network)}"]})
     take_tokenizer(source, output)
     ids, types, dense = read_reference(source)
@@ -40,9 +50,7 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
     _, _, pruned = read_reference(output)
     return {
         **facts,
-        "parents": parents,
         "parameters": count_parameters(network),
-        "parameters_before": before,
         "structure": structure_of(network),
         "reference_answers_changed": 1 - equal_share(pruned, dense),
     }
@@ -53,6 +61,7 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
 
     import torch
 
+    from ..compression.costs import check_cuts
     from ..compression.objective import answered, compare
     from ..compression.shrink import shrink
     from ..config.build import check_nodes
@@ -64,20 +73,43 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(options["seed"])
     dense = copy.deepcopy(network)
     examples = training_part(request, pruning["calibration_sentences"])
+    check_texts(examples)
+    budget = None
+    if "target" in pruning:
+        cost = cost_here(request)
+        check_cuts(cost, pruning["target"], units_of(network))
+        budget = budget_here(request, cost)
+    facts = shrink(network, dense, batches_of(request, examples), pruning, budget)
+    if budget:
+        facts["cost"] = {"unit": cost.unit, "target": pruning["target"], "reached": cost.total(units_of(network))}
+    log.info("kept %s in %g s", facts["layers"], facts["seconds"])
+    if options["task"]["held_out"]:
+        held_out = answered(dense, batches_of(request, held_out_part(request)))
+        facts["held_out"] = compare(network, held_out) | {"texts": sum(len(b["input_ids"]) for b in held_out)}
+    return facts | {"calibration_sentences": len(examples)}
+
+
+def check_texts(examples: Any) -> None:
+    """See that there are training texts enough to score units by.
+
+    Raises:
+        UserError: there are not.
+    """
     if len(examples) < FEWEST:
         raise UserError(
             f"structured pruning looks at training texts, and there are {len(examples)}: it needs {FEWEST} at least; "
             "give more in task.train or raise task.limit_train"
         )
-    facts = shrink(network, dense, _batches(request, examples), pruning)
-    log.info("kept %s in %g s", facts["layers"], facts["seconds"])
-    if options["task"]["held_out"]:
-        held_out = answered(dense, _batches(request, held_out_part(request)))
-        facts["held_out"] = compare(network, held_out) | {"texts": sum(len(b["input_ids"]) for b in held_out)}
-    return facts | {"calibration_sentences": len(examples)}
 
 
-def _batches(request: dict[str, Any], examples: Any) -> list[dict[str, Any]]:
+def units_of(network: Any) -> list[tuple[int, int]]:
+    """(heads, neurons) of each layer."""
+    from ..models.shrunken import structure_of
+
+    return [(layer["heads"], layer["ffn"]) for layer in structure_of(network)["layers"]]
+
+
+def batches_of(request: dict[str, Any], examples: Any) -> list[dict[str, Any]]:
     """Batches of texts of like lengths, so that little of them is padding."""
     from ..tasks.batching import collate, rows
     from ..tasks.encode import load_tokenizer

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..config.pruning import pruning_label
 from ..devices import host
+from .budgeted import pruning_step
 from .step import Step
 from .trainer_options import resolve_trainer
 
@@ -24,12 +26,15 @@ def compressed_steps(plan: "Planner", trained: Step, names: dict[str, str]) -> d
     runtime = {**plan.common, "files": data.files}
     if pruning["method"] != "none":
         options = {"pruning": pruning, **(texts if pruning["method"] == "structured" else {})}
-        model = steps["pruned"] = Step("prune", label + _pruning_label(pruning), options, {"model": model}, runtime)
+        if "steps" in pruning:
+            options |= {"scheduler": _scheduler(plan, pruning["between"]), "trainer": _trainer(plan)}
+        here = _precision_here(plan, quantization)
+        model = steps["pruned"] = pruning_step(plan, model, label + pruning_label(pruning), options, runtime, here)
     if recovery["method"] != "none":
-        options = {"recovery": recovery, "scheduler": _scheduler(plan), "trainer": _trainer(plan), **texts}
+        options = {"recovery": recovery, "scheduler": _scheduler(plan, recovery), "trainer": _trainer(plan), **texts}
         model = steps["recovered"] = Step(
             "recover",
-            f"{label}{_pruning_label(pruning)} + {recovery['steps']} steps",
+            f"{label}{pruning_label(pruning)} + {recovery['steps']} steps",
             options,
             {"model": model, "teacher": trained},
             runtime,
@@ -45,11 +50,11 @@ def compressed_steps(plan: "Planner", trained: Step, names: dict[str, str]) -> d
     return steps
 
 
-def _scheduler(plan: "Planner") -> dict[str, Any]:
+def _scheduler(plan: "Planner", training: dict[str, Any]) -> dict[str, Any]:
+    """The config's schedule with the warm-up of a recovery, or of the short training between two cuts."""
     scheduler: dict[str, Any] = dict(plan.cfg["scheduler"])
-    if "warmup_fraction" in scheduler:
-        assert plan.compression is not None
-        scheduler["warmup_fraction"] = plan.compression["recovery"]["warmup_fraction"]
+    if "warmup_fraction" in scheduler and "warmup_fraction" in training:
+        scheduler["warmup_fraction"] = training["warmup_fraction"]
     return scheduler
 
 
@@ -66,14 +71,15 @@ def _export(
     texts: dict[str, Any] | None = None,
     runtime: dict[str, Any] | None = None,
 ) -> Step:
-    if quantization.get("weights") == "auto":
-        wanted = plan.cfg.get("device", {}).get("int8_weights", "auto")
-        own = "s8_7bit" if host.saturates_int8() else "s8"
-        quantization = {**quantization, "weights": own if wanted == "auto" else wanted}
     assert plan.compression is not None
-    options = {"quantization": quantization, "graph": plan.compression["graph"], **(texts or {})}
+    options = {"quantization": _precision_here(plan, quantization), "graph": plan.compression["graph"], **(texts or {})}
     return Step("export", label, options, {"model": model}, runtime or plan.common)
 
 
-def _pruning_label(pruning: dict[str, Any]) -> str:
-    return f"{pruning['method']} {pruning['ratio'] * 100:g} %"
+def _precision_here(plan: "Planner", quantization: dict[str, Any]) -> dict[str, Any]:
+    """The precision with the form of its weights decided for the device."""
+    if quantization.get("weights") != "auto":
+        return quantization
+    wanted = plan.cfg.get("device", {}).get("int8_weights", "auto")
+    own = "s8_7bit" if host.saturates_int8() else "s8"
+    return {**quantization, "weights": own if wanted == "auto" else wanted}

@@ -17,6 +17,8 @@ STEPS: dict[str, tuple[str, int]] = {
     "train": ("edgedistil.stages.train:train", 2),
     "teacher_logits": ("edgedistil.stages.teaching:teacher_logits", 1),
     "prune": ("edgedistil.stages.compress:prune", 1),
+    "prune_gradually": ("edgedistil.stages.gradual:prune_gradually", 1),
+    "profile": ("edgedistil.stages.profile:profile", 1),
     "recover": ("edgedistil.stages.recover:recover", 2),
     "trim": ("edgedistil.stages.trim:trim", 1),
     "export": ("edgedistil.stages.export:export", 2),

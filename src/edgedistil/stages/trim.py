@@ -18,7 +18,7 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         RuntimeError: the trimmed tokenizer does not know what the whole one knew.
     """
-    from ..compression.vocabulary import kept_pieces, retokenised, trim_embeddings, trimmed_tokenizer
+    from ..compression.vocabulary import retokenised, trim_embeddings, trimmed_tokenizer
     from ..models.folder import count_parameters, save_model
     from ..models.reference import read_reference, write_reference
     from ..models.shrunken import load_classifier, structure_of
@@ -29,9 +29,7 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     chosen, longest = options["vocabulary"], options["task"]["max_length"]
     network, whole = load_classifier(source), load_tokenizer(source, longest)
     content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
-    texts = training_part(request, None).texts
-    counts = _counts(whole, texts, network.config.vocab_size)
-    kept = kept_pieces(content, counts, chosen["min_count"], chosen["first"])
+    kept = pieces_to_keep(request, chosen)
     before = count_parameters(network), network.config.vocab_size, network.config.max_position_embeddings
     trim_embeddings(network, kept, chosen["positions"])
     save_model(network, output, {"title": request["label"], "lines": [f"word pieces: {len(kept)} of {before[1]}"]})
@@ -58,6 +56,19 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     }
     log.info("%s: %s", request["label"], {k: v for k, v in facts.items() if k != "structure"})
     return facts
+
+
+def pieces_to_keep(request: dict[str, Any], chosen: dict[str, Any]) -> list[int]:
+    """Ids of the word pieces of a step's input model that stay under the options ``chosen``, ascending."""
+    from ..compression.vocabulary import kept_pieces
+    from ..tasks.encode import load_tokenizer
+
+    source = Path(request["inputs"]["model"])
+    tokenizer = load_tokenizer(source, request["options"]["task"]["max_length"])
+    content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    size = json.loads((source / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    counts = _counts(tokenizer, training_part(request, None).texts, size)
+    return kept_pieces(content, counts, chosen["min_count"], chosen["first"])
 
 
 def _counts(tokenizer: Any, texts: list[tuple[str, ...]], size: int) -> list[int]:
