@@ -30,7 +30,7 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     network, whole = load_classifier(source), load_tokenizer(source, longest)
     content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
     texts = training_part(request, None).texts
-    counts = _counts(whole, texts, network.config.vocab_size)
+    counts = count_pieces(whole, texts, network.config.vocab_size)
     kept = kept_pieces(content, counts, chosen["min_count"], chosen["first"])
     before = count_parameters(network), network.config.vocab_size, network.config.max_position_embeddings
     trim_embeddings(network, kept, chosen["positions"])
@@ -60,7 +60,8 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _counts(tokenizer: Any, texts: list[tuple[str, ...]], size: int) -> list[int]:
+def count_pieces(tokenizer: Any, texts: list[tuple[str, ...]], size: int) -> list[int]:
+    """How often each of ``size`` ids occurs in the texts."""
     import numpy as np
 
     from ..tasks.encode import encode
