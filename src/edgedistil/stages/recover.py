@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ _CHECKPOINT_STEPS = 50
 
 def recover(request: dict[str, Any]) -> dict[str, Any]:
     """Step: teach a pruned, factorised or trimmed model on the task's training texts, and on copies of them."""
-    return taught(request, "recovery", lambda network: network)
+    return taught(request, "recovery", nullcontext)
 
 
-def taught(request: dict[str, Any], group: str, wrap: Callable[[Any], Any]) -> dict[str, Any]:
+def taught(
+    request: dict[str, Any], group: str, within: Callable[[Any], AbstractContextManager[None]]
+) -> dict[str, Any]:
     """Let the dense parent teach a model folder for a number of steps or epochs, and write what comes of it.
 
     Where hidden states are not compared, the parent's answers come from the step ``teacher_logits`` and it does not
@@ -29,10 +32,9 @@ def taught(request: dict[str, Any], group: str, wrap: Callable[[Any], Any]) -> d
 
     Args:
         group: of ``compression``, as a key of the step's options.
-        wrap: what is trained, given the loaded network; it has the network's ``config`` and shares its parameters.
+        within: a context for the network, in which it is trained and scored.
     """
     import lightning
-    import torch
 
     from ..config.build import build, check_nodes
     from ..models.folder import count_parameters, save_model
@@ -68,23 +70,18 @@ def taught(request: dict[str, Any], group: str, wrap: Callable[[Any], Any]) -> d
     )
     held_out = held_out_part(request)
     held_out_rows = rows(tokenizer, held_out)
-
-    def held_out_scores() -> dict[str, float]:
-        asked = wrap(network).eval()
-        answers = teaching.compute_logits(asked, held_out_rows, torch.device("cpu")).argmax(-1).numpy()
-        return _scores(answers, held_out.labels, task["metrics"])
-
-    before = held_out_scores() if held_out_rows else None
-    module = build(
-        chosen["objective"],
-        network=wrap(network.train()),
-        optimizer=build(chosen["optimizer"]),
-        scheduler=build(options["scheduler"]),
-        **given,
-    )
-    trainer = fit(module, data, _fitting(options, chosen), request, keep_best=False)
-    network = network.cpu().float().eval()
-    after = held_out_scores() if held_out_rows else None
+    with within(network):
+        before = _scores(network.eval(), held_out_rows, held_out.labels, task["metrics"])
+        module = build(
+            chosen["objective"],
+            network=network.train(),
+            optimizer=build(chosen["optimizer"]),
+            scheduler=build(options["scheduler"]),
+            **given,
+        )
+        trainer = fit(module, data, _fitting(options, chosen), request, keep_best=False)
+        network = network.cpu().float().eval()
+        after = _scores(network, held_out_rows, held_out.labels, task["metrics"])
     log.info("%s: held out %s, before %s", request["label"], after, before)
     save_model(network, output, {"title": request["label"], "lines": [f"{group} steps: {trainer.global_step}"]})
     take_tokenizer(source, output)
@@ -117,11 +114,16 @@ def _teacher(request: dict[str, Any], objective: dict[str, Any]) -> dict[str, An
     return {"teacher": load_classifier(parent)} | ({} if ids is None else {"teacher_ids": torch.tensor(ids)})
 
 
-def _scores(answers: Any, labels: list[int], metrics: list[str]) -> dict[str, float]:
+def _scores(network: Any, data: list[Any], labels: list[int], metrics: list[str]) -> dict[str, float] | None:
+    """On the part held out of train, which nothing is learnt from; None where there is none."""
+    if not data:
+        return None
     import numpy as np
+    import torch
 
     from ..tasks.metrics import score
 
+    answers = teaching.compute_logits(network, data, torch.device("cpu")).argmax(-1).numpy()
     return {name: round(score(name, answers, np.array(labels)), 6) for name in metrics}
 
 
