@@ -30,7 +30,8 @@ def check_question_answering(plain: dict[str, Any]) -> None:
     compression = plain.get("compression")
     if compression:
         _supported("compression.pruning.method", compression["pruning"]["method"], _PRUNING)
-        _supported("compression.vocabulary.method", compression["vocabulary"]["method"], ("none",))
+        for group in ("vocabulary", "embeddings", "qat"):
+            _supported(f"compression.{group}.method", compression[group]["method"], ("none",))
         _supported("compression.quantization.method", compression["quantization"]["method"], _QUANTIZATION)
     for baseline in plain.get("device", {}).get("baselines", []):
         _supported("device.baselines", baseline, _BASELINES)

@@ -1,81 +1,149 @@
-"""Recover: a model whose structure was changed learns from the dense model that it was made of."""
+"""Recover: a model that was changed learns from the dense model that it was made of."""
 
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from ..config.canonical import compares_layers
 from ..learning.quiet import quiet
-from ..tasks.training_part import training_part
+from ..tasks.training_part import held_out_part, training_texts
+from . import teaching
 from .compress import take_tokenizer
+
+log = logging.getLogger("edgedistil")
+# Steps between checkpoints: what a kill can cost at most.
+_CHECKPOINT_STEPS = 50
 
 
 def recover(request: dict[str, Any]) -> dict[str, Any]:
-    """Let the dense parent teach the pruned model on the training texts for a fixed number of steps; no labels."""
+    """Step: teach a pruned, factorised or trimmed model on the task's training texts, and on copies of them."""
+    return taught(request, "recovery", nullcontext)
+
+
+def taught(
+    request: dict[str, Any], group: str, within: Callable[[Any], AbstractContextManager[None]]
+) -> dict[str, Any]:
+    """Let the dense parent teach a model folder for a number of steps or epochs, and write what comes of it.
+
+    Where hidden states are not compared, the parent's answers come from the step ``teacher_logits`` and it does not
+    run. Goes on from the last checkpoint after a kill.
+
+    Args:
+        group: of ``compression``, as a key of the step's options.
+        within: a context for the network, in which it is trained and scored.
+    """
     import lightning
 
     from ..config.build import build, check_nodes
     from ..models.folder import count_parameters, save_model
     from ..models.reference import read_reference, write_reference
     from ..models.shrunken import load_classifier, structure_of
+    from ..tasks.batching import rows
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import load_tokenizer
     from .train import fit
 
     quiet()
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
-    recovery, task = options["recovery"], options["task"]
-    check_nodes(
-        recovery["objective"], "compression.recovery.objective", ("network", "teacher", "optimizer", "scheduler")
-    )
-    check_nodes(recovery["optimizer"], "compression.recovery.optimizer", ("params",))
+    chosen, task = options[group], options["task"]
+    given = _teacher(request, chosen["objective"])
+    handed_in = ("network", "optimizer", "scheduler", *given)
+    check_nodes(chosen["objective"], f"compression.{group}.objective", handed_in)
+    check_nodes(chosen["optimizer"], f"compression.{group}.optimizer", ("params",))
     lightning.seed_everything(options["seed"], verbose=False)
     network = load_classifier(source).train()
-    teacher = load_classifier(Path(request["inputs"]["teacher"]))
     # At most what the steps can see, so that a short recovery does not tokenise a large corpus.
-    examples = training_part(request, recovery["steps"] * recovery["batch_size"])
+    limit = None if chosen.get("epochs") else chosen["steps"] * chosen["batch_size"]
+    examples, indices = training_texts(request, limit)
     tokenizer = load_tokenizer(source, task["max_length"])
     data = TextDataModule(
         tokenizer,
         examples,
         examples.take([]),
         network.config.pad_token_id or 0,
-        recovery["batch_size"],
+        chosen["batch_size"],
         True,
         options["seed"],
+        teaching.cached_logits(request, indices),
     )
-    module = build(
-        recovery["objective"],
-        network=network,
-        teacher=teacher,
-        optimizer=build(recovery["optimizer"]),
-        scheduler=build(options["scheduler"]),
-    )
-    trainer = fit(
-        module,
-        data,
-        {
-            "trainer": {
-                **options["trainer"],
-                "max_steps": recovery["steps"],
-                "max_epochs": -1,
-                "limit_val_batches": 0,
-                "enable_checkpointing": True,
-                "enable_model_summary": False,
-                "log_every_n_steps": 10,
-            },
-            "callbacks": {
-                "checkpoint": {
-                    "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
-                    "save_last": True,
-                    "every_n_train_steps": 200,
-                }
-            },
-        },
-        request,
-        keep_best=False,
-    )
-    network = module.network.float().eval()
-    save_model(network, output, {"title": request["label"], "lines": [f"recovery steps: {trainer.global_step}"]})
+    held_out = held_out_part(request)
+    held_out_rows = rows(tokenizer, held_out)
+    with within(network):
+        before = _scores(network.eval(), held_out_rows, held_out.labels, task["metrics"])
+        module = build(
+            chosen["objective"],
+            network=network.train(),
+            optimizer=build(chosen["optimizer"]),
+            scheduler=build(options["scheduler"]),
+            **given,
+        )
+        trainer = fit(module, data, _fitting(options, chosen), request, keep_best=False)
+        network = network.cpu().float().eval()
+        after = _scores(network, held_out_rows, held_out.labels, task["metrics"])
+    log.info("%s: held out %s, before %s", request["label"], after, before)
+    save_model(network, output, {"title": request["label"], "lines": [f"{group} steps: {trainer.global_step}"]})
     take_tokenizer(source, output)
     ids, types, _ = read_reference(source)
     write_reference(network, output, ids, types, seed=0)
-    return {"steps": trainer.global_step, "parameters": count_parameters(network), "structure": structure_of(network)}
+    return {
+        "steps": trainer.global_step,
+        "texts": len(examples),
+        **getattr(module, "totals", {}),
+        "held_out": after,
+        "held_out_before": before,
+        "held_out_texts": len(held_out_rows),
+        "parameters": count_parameters(network),
+        "structure": structure_of(network),
+    }
+
+
+def _teacher(request: dict[str, Any], objective: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of the objective: the parent, None where its answers are enough, and its ids where it has others."""
+    from ..models.shrunken import load_classifier
+    from ..models.vocabulary import ids_elsewhere
+
+    inputs = request["inputs"]
+    if "teacher_logits" in inputs and not compares_layers(objective):
+        return {"teacher": None}
+    import torch
+
+    parent, student = Path(inputs["teacher"]), Path(inputs["model"])
+    ids = ids_elsewhere(student, parent)
+    return {"teacher": load_classifier(parent)} | ({} if ids is None else {"teacher_ids": torch.tensor(ids)})
+
+
+def _scores(network: Any, data: list[Any], labels: list[int], metrics: list[str]) -> dict[str, float] | None:
+    """On the part held out of train, which nothing is learnt from; None where there is none."""
+    if not data:
+        return None
+    import numpy as np
+    import torch
+
+    from ..tasks.metrics import score
+
+    answers = teaching.compute_logits(network, data, torch.device("cpu")).argmax(-1).numpy()
+    return {name: round(score(name, answers, np.array(labels)), 6) for name in metrics}
+
+
+def _fitting(options: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    epochs = chosen.get("epochs")
+    return {
+        "trainer": {
+            **options["trainer"],
+            "max_steps": -1 if epochs else chosen["steps"],
+            "max_epochs": epochs or -1,
+            "limit_val_batches": 0,
+            "enable_checkpointing": True,
+            "enable_model_summary": False,
+            "log_every_n_steps": 10,
+        },
+        "callbacks": {
+            "checkpoint": {
+                "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+                "save_last": True,
+                "every_n_train_steps": _CHECKPOINT_STEPS,
+            }
+        },
+    }

@@ -20,6 +20,8 @@ STEPS: dict[str, tuple[str, int]] = {
     "prune_gradually": ("edgedistil.stages.gradual:prune_gradually", 1),
     "profile": ("edgedistil.stages.profile:profile", 1),
     "recover": ("edgedistil.stages.recover:recover", 2),
+    "factorise": ("edgedistil.stages.factorise:factorise", 1),
+    "qat": ("edgedistil.stages.quantisation_aware:quantisation_aware", 1),
     "trim": ("edgedistil.stages.trim:trim", 1),
     "export": ("edgedistil.stages.export:export", 2),
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),

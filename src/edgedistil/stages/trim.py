@@ -67,11 +67,12 @@ def pieces_to_keep(request: dict[str, Any], chosen: dict[str, Any]) -> list[int]
     tokenizer = load_tokenizer(source, request["options"]["task"]["max_length"])
     content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
     size = json.loads((source / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    counts = _counts(tokenizer, training_part(request, None).texts, size)
+    counts = count_pieces(tokenizer, training_part(request, None).texts, size)
     return kept_pieces(content, counts, chosen["min_count"], chosen["first"])
 
 
-def _counts(tokenizer: Any, texts: list[tuple[str, ...]], size: int) -> list[int]:
+def count_pieces(tokenizer: Any, texts: list[tuple[str, ...]], size: int) -> list[int]:
+    """How often each of ``size`` ids occurs in the texts."""
     import numpy as np
 
     from ..tasks.encode import encode
