@@ -3,6 +3,8 @@
 from copy import deepcopy
 from typing import Any
 
+# Where compression.until may stop a chain, in the order in which its parts are done.
+UNTIL = ("dense", "pruning", "recovery", "embeddings", "vocabulary", "quantization", "qat", "all")
 # The measurement.mode that times nothing.
 QUALITY_ALONE = "quality"
 QUANTIZATION_LABELS = {
@@ -29,7 +31,7 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     ``pruning.ratio`` of an unpruned cell, the recovery of a cell that nothing was cut from, the block size of INT8:
     none of these makes another cell. A structured or magnitude ratio of 0 *is* the unpruned cell.
     """
-    result = deepcopy(compression)
+    result = until(deepcopy(compression))
     pruning, recovery, quantization = result["pruning"], result["recovery"], result["quantization"]
     if pruning["method"] == "none" or pruning["ratio"] == 0:
         result["pruning"] = {"method": "none"}
@@ -46,6 +48,21 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
         result["graph"] = {"padding": True}
     result["quantization"] = {"method": method, **{k: quantization[k] for k in _QUANTIZATION_KEYS[method]}}
     return result
+
+
+def until(compression: dict[str, Any]) -> dict[str, Any]:
+    """Leave out every part of a chain that comes after ``compression.until``, and forget that it was asked for.
+
+    So one preset makes the rows of its own ablation. ``dense`` leaves nothing; ``quantization`` has an 8-bit table
+    where the whole chain has one of 4 bits.
+    """
+    last = UNTIL.index(compression.pop("until", "all"))
+    for place, part in enumerate(UNTIL):
+        if place > last and part in compression:
+            compression[part] = {"method": "none"}
+    if last < UNTIL.index("qat") and compression["quantization"].get("embeddings") == "int4":
+        compression["quantization"]["embeddings"] = True
+    return compression
 
 
 def untimed(measurement: dict[str, Any]) -> bool:

@@ -130,11 +130,14 @@ class Graph:
 
 @dataclass
 class Compression:
+    """A chain; ``until`` stops it early: :func:`edgedistil.config.canonical.until` says where."""
+
     pruning: Pruning = field(default_factory=Pruning)
     recovery: Recovery = field(default_factory=Recovery)
     quantization: Quantization = field(default_factory=Quantization)
     graph: Graph = field(default_factory=Graph)
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    until: str = "all"
 
 
 @dataclass
