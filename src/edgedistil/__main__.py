@@ -26,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         "folders", type=Path, nargs="+", help="folders of bench sweeps; those of other seeds are one row"
     )
     goals.add_argument("--goals", default="sst2_minilm", help="the table of goals (sst2_minilm)")
+    sensitivity = commands.add_parser("sensitivity", help="what pruning and quantising cost and gain, part by part")
+    sensitivity.add_argument("folder", type=Path, help="a run's folder under multirun/ or outputs/, or an artifact's")
+    sensitivity.add_argument("--output", type=Path, help="where sensitivity.md and the pictures go (the run's folder)")
     agree = commands.add_parser("agreement", help="whether two records of one cell agree on every ratio")
     agree.add_argument("records", type=Path, nargs=2, help="record.json, made with another measurement.repeat each")
     listing = commands.add_parser("list", help="what can be chosen")
@@ -66,6 +69,8 @@ def _run(chosen: argparse.Namespace) -> int:
         return _agreement(*chosen.records)
     if chosen.command == "training-speed":
         return _training_speed(chosen)
+    if chosen.command == "sensitivity":
+        return _sensitivity(chosen)
     if chosen.command == "goals":
         return _goals(chosen)
     if chosen.command == "list":
@@ -158,6 +163,28 @@ def _goals(chosen: argparse.Namespace) -> int:
 
     cells = [cell for folder in chosen.folders for cell in _cells(folder)]
     print(goals_report(chosen.goals, measured_cells(cells)))
+    return 0
+
+
+def _sensitivity(chosen: argparse.Namespace) -> int:
+    from .reporting.sensitivity import found_in, sensitivity_tables
+    from .reporting.sensitivity_plot import draw_sensitivity
+    from .stages.sweep import outcomes
+    from .store.files import write_text
+
+    cells = outcomes(chosen.folder) if chosen.folder.is_dir() else []
+    # What is in the store is never edited.
+    output = chosen.output or (chosen.folder if cells else Path.cwd())
+    if not output.is_dir():
+        raise UserError(f"--output={str(output)!r} is no folder; make it first")
+    found = found_in(chosen.folder, cells)
+    text = "\n\n".join(sensitivity_tables(one) for one in found)
+    print(text)
+    write_text(output / "sensitivity.md", text + "\n")
+    for number, one in enumerate(found):
+        picture = output / ("sensitivity.png" if number == 0 else f"sensitivity_{number + 1}.png")
+        draw_sensitivity(one, picture)
+        print(f"picture: {picture}")
     return 0
 
 

@@ -267,7 +267,8 @@ def test_the_front_is_of_the_test_part_where_all_have_one() -> None:
 def test_seeds_are_one_figure(make: Make) -> None:
     how = compression(quantization=INT8)
     parent = wrong()
-    seeds = cells(make(how, wrong(0, 1), parent, 23.0, 5.0, 1.1, seed=1), make(how, wrong(0), parent, 22.0, 7.2, 1.1, 2))
+    first = make(how, wrong(0, 1), parent, 23.0, 5.0, 1.1, seed=1)
+    seeds = cells(first, make(how, wrong(0), parent, 22.0, 7.2, 1.1, seed=2))
     found = drop_of(seeds)
     assert found is not None
     assert found.seeds == pytest.approx((0.2, 0.1))
