@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from .config.places import store_root
 from .errors import StepError, UserError
@@ -20,10 +21,18 @@ def main(arguments: list[str] | None = None) -> int:
     report = commands.add_parser("report", help="print a sweep's table again and write its files")
     report.add_argument("folder", type=Path, help="a folder under multirun/ or outputs/")
     report.add_argument("--references", nargs="*", default=None, help="published tables to set beside the rows")
+    goals = commands.add_parser("goals", help="goals set beforehand beside the cells that answer them: met or not")
+    goals.add_argument(
+        "folders", type=Path, nargs="+", help="folders of bench sweeps; those of other seeds are one row"
+    )
+    goals.add_argument("--goals", default="sst2_minilm", help="the table of goals (sst2_minilm)")
+    sensitivity = commands.add_parser("sensitivity", help="what pruning and quantising cost and gain, part by part")
+    sensitivity.add_argument("folder", type=Path, help="a run's folder under multirun/ or outputs/, or an artifact's")
+    sensitivity.add_argument("--output", type=Path, help="where sensitivity.md and the pictures go (the run's folder)")
     agree = commands.add_parser("agreement", help="whether two records of one cell agree on every ratio")
     agree.add_argument("records", type=Path, nargs=2, help="record.json, made with another measurement.repeat each")
     listing = commands.add_parser("list", help="what can be chosen")
-    listing.add_argument("what", choices=("references",))
+    listing.add_argument("what", choices=("references", "goals"))
     speed = commands.add_parser(
         "training-speed", help="tokens per second of our training loop and of transformers' Trainer"
     )
@@ -60,10 +69,14 @@ def _run(chosen: argparse.Namespace) -> int:
         return _agreement(*chosen.records)
     if chosen.command == "training-speed":
         return _training_speed(chosen)
+    if chosen.command == "sensitivity":
+        return _sensitivity(chosen)
+    if chosen.command == "goals":
+        return _goals(chosen)
     if chosen.command == "list":
-        from .reporting.references import available
+        from .reporting import goals, references
 
-        print("\n".join(available()))
+        print("\n".join((goals if chosen.what == "goals" else references).available()))
         return 0
     from .models.embedded import fetch
 
@@ -135,16 +148,53 @@ def _store(chosen: argparse.Namespace) -> int:
 
 def _report(chosen: argparse.Namespace) -> int:
     from .reporting.report import report
-    from .stages.sweep import outcomes
 
-    cells = outcomes(chosen.folder) if chosen.folder.is_dir() else []
-    if not cells:
-        raise UserError(f"{chosen.folder} holds no cells; give a folder under multirun/ or outputs/ of a bench run")
+    cells = _cells(chosen.folder)
     if cells[0]["stage"] not in ("bench", "train"):
         raise UserError(f"{chosen.folder} holds cells of {cells[0]['stage']}.py, which have no report; bench.py's do")
     references = cells[0]["references"] if chosen.references is None else chosen.references
     print(report(cells, Store(Path(cells[0]["store"])), chosen.folder, references))
     return 0
+
+
+def _goals(chosen: argparse.Namespace) -> int:
+    from .reporting.cells import measured_cells
+    from .reporting.goals import goals_report
+
+    cells = [cell for folder in chosen.folders for cell in _cells(folder)]
+    print(goals_report(chosen.goals, measured_cells(cells)))
+    return 0
+
+
+def _sensitivity(chosen: argparse.Namespace) -> int:
+    from .reporting.sensitivity import found_in, sensitivity_tables
+    from .reporting.sensitivity_plot import draw_sensitivity
+    from .stages.sweep import outcomes
+    from .store.files import write_text
+
+    cells = outcomes(chosen.folder) if chosen.folder.is_dir() else []
+    # What is in the store is never edited.
+    output = chosen.output or (chosen.folder if cells else Path.cwd())
+    if not output.is_dir():
+        raise UserError(f"--output={str(output)!r} is no folder; make it first")
+    found = found_in(chosen.folder, cells)
+    text = "\n\n".join(sensitivity_tables(one) for one in found)
+    print(text)
+    write_text(output / "sensitivity.md", text + "\n")
+    for number, one in enumerate(found):
+        picture = output / ("sensitivity.png" if number == 0 else f"sensitivity_{number + 1}.png")
+        draw_sensitivity(one, picture)
+        print(f"picture: {picture}")
+    return 0
+
+
+def _cells(folder: Path) -> list[dict[str, Any]]:
+    from .stages.sweep import outcomes
+
+    cells = outcomes(folder) if folder.is_dir() else []
+    if not cells:
+        raise UserError(f"{folder} holds no cells; give a folder under multirun/ or outputs/ of a bench run")
+    return cells
 
 
 if __name__ == "__main__":

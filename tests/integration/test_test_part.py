@@ -50,7 +50,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def measured(
-    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Any], models: dict[str, Path], data: dict[str, list[str]]
+    tmp_path_factory: pytest.TempPathFactory,
+    run: Callable[..., Any],
+    models: dict[str, Path],
+    data: dict[str, list[str]],
 ) -> dict[str, tuple[Path, dict[str, Any]]]:
     """(folder of the compressed model, record) of the same chain on both data."""
     root = tmp_path_factory.mktemp("measured")
@@ -59,7 +62,8 @@ def measured(
     quick = ["trainer.max_epochs=1", "loader.batch_size=16", "measurement=quality"]
     found = {}
     for name, overrides in data.items():
-        done = run("bench.py", *model, *loose, *quick, *CHAIN, *overrides, cwd=root / name, store=root / "store").ok()
+        command = ["bench.py", *model, *loose, *quick, *CHAIN, *overrides]
+        done = run(*command, cwd=root / name, store=root / "store", timeout=900).ok()
         folder = Path(done.summary["folder"])
         made = json.loads((folder / "artifact.json").read_text())["inputs"]["candidate"]
         record = json.loads((folder / "record.json").read_text())

@@ -26,7 +26,7 @@ ALLOWED = {
     "workers": {"errors", "tasks", "models"},
     "measurement": {"errors", "tasks"},
     "compression": {"errors", "models"},
-    "reporting": {"errors", "config", "store"},
+    "reporting": {"errors", "config", "store", "measurement"},
     "peers": {"errors", "store", "tasks", "models", "learning", "export", "workers"},
 }
 # Highest: they may import everything.

@@ -5,6 +5,8 @@ from typing import Any
 
 from .pruning import canonical_pruning, pruning_label, removes_nothing
 
+# Where compression.until may stop a chain, in the order in which its parts are done.
+UNTIL = ("dense", "pruning", "recovery", "embeddings", "vocabulary", "quantization", "qat", "all")
 # The measurement.mode that times nothing.
 QUALITY_ALONE = "quality"
 QUANTIZATION_LABELS = {
@@ -31,7 +33,7 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     ``pruning.ratio`` of an unpruned cell, the recovery of a cell that nothing was cut from, the block size of INT8:
     none of these makes another cell. A structured or magnitude ratio of 0 *is* the unpruned cell.
     """
-    result = deepcopy(compression)
+    result = until(deepcopy(compression))
     pruning, quantization = result["pruning"], result["quantization"]
     if removes_nothing(pruning):
         result["pruning"] = {"method": "none"}
@@ -58,6 +60,21 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
         result["graph"] = {"padding": True}
     result["quantization"] = {"method": method, **{k: quantization[k] for k in _QUANTIZATION_KEYS[method]}}
     return result
+
+
+def until(compression: dict[str, Any]) -> dict[str, Any]:
+    """Leave out every part of a chain that comes after ``compression.until``, and forget that it was asked for.
+
+    So one preset makes the rows of its own ablation. ``dense`` leaves nothing; ``quantization`` has an 8-bit table
+    where the whole chain has one of 4 bits.
+    """
+    last = UNTIL.index(compression.pop("until", "all"))
+    for place, part in enumerate(UNTIL):
+        if place > last and part in compression:
+            compression[part] = {"method": "none"}
+    if last < UNTIL.index("qat") and compression["quantization"].get("embeddings") == "int4":
+        compression["quantization"]["embeddings"] = True
+    return compression
 
 
 def untimed(measurement: dict[str, Any]) -> bool:

@@ -173,6 +173,8 @@ class Graph:
 
 @dataclass
 class Compression:
+    """A chain; ``until`` stops it early: :func:`edgedistil.config.canonical.until` says where."""
+
     pruning: Pruning = field(default_factory=Pruning)
     recovery: Recovery = field(default_factory=Recovery)
     quantization: Quantization = field(default_factory=Quantization)
@@ -180,6 +182,7 @@ class Compression:
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
     embeddings: Embeddings = field(default_factory=Embeddings)
     qat: QuantisationAware = field(default_factory=QuantisationAware)
+    until: str = "all"
 
 
 @dataclass

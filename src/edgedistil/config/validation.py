@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
+from .canonical import UNTIL
 from .language_model import check_augmentation, check_language_model, check_objective
 from .pruning import BUDGETS, check_pruning
 from .question_answering import QUESTION_ANSWERING, check_question_answering
@@ -27,6 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "augmentation.model.weights": ("pretrained",),
     "student.init": ("teacher", "random", "model"),
     "task.kind": ("sequence_classification", QUESTION_ANSWERING, MASKED_LM),
+    "compression.until": UNTIL,
     "compression.vocabulary.method": ("none", "trimmed"),
     "compression.pruning.method": ("none", "magnitude", "structured"),
     "compression.pruning.budget": BUDGETS,

@@ -2,8 +2,8 @@
 
 Seeds answer the same sentences, so their answers to one sentence are no independent ones: the sentence is the unit.
 Each sentence's difference is averaged over the seeds, and the interval is of the sentences; the seeds are a few fixed
-repetitions of the recipe, and each one's own drop stands beside the mean. One sentence that is gained and one that is lost
-by all seeds are added to the data first, which keeps the interval honest where the answers hardly differ (a drop of 0
+repetitions of the recipe, and each one's own drop stands beside the mean. One sentence that all seeds gain and one that
+they all lose are added to the data first, which keeps the interval honest where the answers hardly differ (a drop of 0
 on 0 differing sentences is no proof of 0). With one seed this is the adjusted Wald interval of Bonett & Price 2012
 ("Adjusted Wald confidence interval for a difference of binomial proportions based on paired data", Journal of
 Educational and Behavioral Statistics 37(4)); averaging within clusters first is Donner & Klar's analysis at the level

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from .table import markdown
+
 Row = dict[str, Any]
+_LATENCY, _SIZE = "tokens_32_latency_ms_p50", "size_model_mb"
+_EAGER = "tokens_32_times_faster_than_torch_fp32"
 # Okabe and Ito's colours, told apart by colour-blind people too; the marker says the same again.
 _STYLE = {
     "none": ("#0072B2", "o", "FP32"),
@@ -22,6 +26,69 @@ def front(rows: list[Row], cost: str, value: str = "accuracy") -> list[Row]:
         if not best or r[value] > best[-1][value]:
             best.append(r)
     return best
+
+
+def mark_front(rows: list[Row]) -> list[Row]:
+    """Give each row ``front``: in which costs no other row beats it (``speed``, ``size``, ``both``), or nothing.
+
+    A row beats another that is at least as good in all that is looked at and better in one of them: accuracy and
+    speed, accuracy and size, or all three. Accuracy is that of the test part where all rows have one, else of
+    validation; speed is the ratio to eager PyTorch in the same run where all have it, else the median latency at 32
+    tokens. Rows that lack a figure are left out.
+    """
+    value, speed = accuracy_of_front(rows), _EAGER if all(r.get(_EAGER) for r in rows) else _LATENCY
+    known = [r for r in rows if all(r.get(k) is not None for k in (value, speed, _SIZE))]
+
+    def goods(r: Row, *kinds: str) -> list[float]:
+        of = {"speed": r[speed] if speed == _EAGER else -r[speed], "size": -r[_SIZE]}
+        return [r[value], *(of[kind] for kind in kinds)]
+
+    def unbeaten(r: Row, *kinds: str) -> bool:
+        own = goods(r, *kinds)
+        others = [goods(o, *kinds) for o in known]
+        return not any(o != own and all(a >= b for a, b in zip(o, own, strict=True)) for o in others)
+
+    for r in rows:
+        r["front"] = ""
+    for r in known:
+        names = [kind for kind in ("speed", "size") if unbeaten(r, kind)]
+        r["front"] = ", ".join(names) or ("both" if unbeaten(r, "speed", "size") else "")
+    return rows
+
+
+def accuracy_of_front(rows: list[Row]) -> str:
+    """The column of accuracy that a front is of."""
+    return "test_accuracy" if rows and all(r.get("test_accuracy") is not None for r in rows) else "accuracy"
+
+
+def frontier_table(rows: list[Row]) -> list[str]:
+    """The cells that nothing beats, the fastest first, and what that means; ``rows`` are marked."""
+    best = sorted((r for r in rows if r["front"]), key=lambda r: r[_LATENCY])
+    if not best:
+        return []
+    value = accuracy_of_front(rows)
+    head = ["compression", "test accuracy %" if value == "test_accuracy" else "accuracy %"]
+    body = [
+        [
+            str(r["compression"]),
+            f"{100 * r[value]:.2f}",
+            f"{r[_EAGER]:.2f}" if r.get(_EAGER) else "-",
+            f"{r[_LATENCY]:.2f}",
+            f"{r[_SIZE]:.1f}",
+            r["front"],
+        ]
+        for r in best
+    ]
+    note = (
+        f"{len(best)} of {len(rows)} cells: no other is at least as accurate and faster (speed), smaller (size), or "
+        "both. By the estimates: neighbours may change places within their intervals, and the best of many cells looks "
+        "a little better than it is."
+    )
+    return [
+        "### What nothing beats on this device",
+        markdown([*head, "× eager FP32 at 32", "p50 ms at 32", "model MB", "front"], body),
+        note,
+    ]
 
 
 def draw(rows: list[Row], path: Path) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 from ..store.files import read_json, write_text
 from ..store.fingerprint import fingerprint
 from ..store.store import Store
-from .pareto import draw
+from .ablation import ablation_tables
+from .cells import measured_cells
+from .multiply import multiply_tables
+from .pareto import draw, frontier_table, mark_front
 from .peers import peers_table
 from .references import compared
 from .rows import rows
@@ -18,7 +21,7 @@ from .training import training_rows
 from .training_table import training_tables
 
 # Raised when the same records would give another table or picture.
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 FILES = ("results.csv", "results.parquet", "table.md", "pareto.png")
 
 
@@ -34,11 +37,12 @@ def report(outcomes: list[dict[str, Any]], store: Store, target: Path, reference
     # A line of training is told from the next by its overrides, a cell of the matrix by its names.
     told_by = ("status", "why", "fingerprint", "names", "folder", *(("overrides",) if _trains(outcomes) else ()))
     identity = [{k: o.get(k) for k in told_by} for o in outcomes]
-    key = fingerprint({"version": REPORT_VERSION, "outcomes": identity, "references": references})
+    frontier = any(o.get("frontier") for o in outcomes)
+    key = fingerprint({"version": REPORT_VERSION, "outcomes": identity, "references": references, "frontier": frontier})
     folder = store.find("report", key)
     if folder is None:
         with store.lock(key):
-            folder = store.find("report", key) or _make(outcomes, store, key, references)
+            folder = store.find("report", key) or _make(outcomes, store, key, references, frontier)
     for name in FILES:
         if (folder / name).is_file():
             # A copy: people edit their tables, and what is in the store is never edited.
@@ -46,14 +50,17 @@ def report(outcomes: list[dict[str, Any]], store: Store, target: Path, reference
     return (folder / "table.md").read_text()
 
 
-def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: list[str]) -> Path:
+def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: list[str], frontier: bool) -> Path:
     output = store.open_work(key) / "output"
     flat = training_rows(outcomes) if _trains(outcomes) else rows(outcomes)
     done = [r for r in flat if r["status"] == "done"]
     if _trains(outcomes):
         parts = training_tables(flat, references)
     else:
-        parts = [matrix(flat), *notes(flat), *_peers(done), *(compared(name, done) for name in references)]
+        chosen = frontier_table(mark_front(done)) if frontier else []
+        cells = measured_cells(outcomes)
+        parts = [matrix(flat), *notes(flat), *chosen, *ablation_tables(cells), *multiply_tables(cells)]
+        parts += [*_peers(done), *(compared(name, done) for name in references)]
     write_text(output / "table.md", "\n\n".join(parts) + "\n")
     write_text(output / "results.csv", as_csv(flat))
     if done:

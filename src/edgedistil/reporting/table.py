@@ -20,6 +20,7 @@ def matrix(rows: list[Row]) -> str:
         ("peak RSS MB", lambda r: _rounded(r, "peak_rss_mb_batch_1")),
         ("cold start ms", lambda r: _rounded(r, "cold_start_total_ms_p50")),
         ("batch 32 /s", lambda r: _rounded(r, "batch_32_sentences_per_s", "" if r.get("timed", True) else "-")),
+        *([("front", lambda r: str(r.get("front", "")))] if any("front" in r for r in rows) else []),
         ("remarks", _remarks),
     ]
     several = [k for k in ("model", "task", "device") if len({r[k] for r in rows}) > 1]

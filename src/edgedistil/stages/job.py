@@ -65,6 +65,7 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
         "output_dir": str(folder),
         "store": str(store_root(cfg.store.root)),
         "references": list(cfg.get("report", {}).get("references") or []),
+        **({"frontier": True} if cfg.get("report", {}).get("frontier") else {}),
     }
     write_json(folder / CELL_FILE, outcome)
     return outcome

@@ -1,0 +1,231 @@
+"""What pruning and quantising cost and gain, layer by layer and node by node: from the facts of the steps that did it.
+
+A prune step notes, for every layer's heads and neurons, the damage that its score expects at each number of units kept
+(``curves``) and what was kept; an export step the error that each node alone brings in when it is quantised
+(``sensitivity``, with ``compression.quantization.sensitivity=true`` or ``max_drop``); a profile step the milliseconds of
+each number of heads and each width on a device.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..store.files import read_json
+from ..store.store import ARTIFACT_FILE, Store
+from .table import markdown
+
+HEADS, NEURONS = "heads", "neurons"
+LATENCY_FILE = "latency_table.json"
+_SHARES = (0.25, 0.5, 0.75)
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class PartCurve:
+    """One layer's heads or neurons: damage by units kept (descending), and how many were kept in the end.
+
+    Attributes:
+        weights: of one unit (with its biases).
+        ms: of so many units kept; empty where no device was profiled.
+    """
+
+    layer: int
+    kind: str
+    units: list[int]
+    damage: list[float]
+    kept: int
+    weights: int
+    ms: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def all(self) -> int:
+        """Units before the cut."""
+        return self.units[0]
+
+    def damage_at(self, kept: int) -> float:
+        """The damage expected with so many units kept, between two levels on the line through them."""
+        return _between(dict(zip(self.units, self.damage, strict=True)), kept)
+
+    def saved_mb(self) -> float:
+        """MB of FP32 weights that the cut took out."""
+        return (self.all - self.kept) * self.weights * _FLOAT_BYTES / 1e6
+
+    def saved_ms(self) -> float | None:
+        """Milliseconds that the cut took out, by the device's table."""
+        return _between(self.ms, self.all) - _between(self.ms, self.kept) if self.ms else None
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """All that one compressed model says; ``nodes`` are rows as the export step notes them, the worst first."""
+
+    label: str
+    parts: list[PartCurve]
+    structure: list[dict[str, int]]
+    full: list[dict[str, int]]
+    nodes: list[dict[str, Any]]
+    quantization: dict[str, Any]
+    tokens: int | None
+
+
+def found_in(folder: Path, cells: Sequence[dict[str, Any]]) -> list[Sensitivity]:
+    """What a sweep's cells say, or one artifact's folder, each chain once.
+
+    Args:
+        folder: an artifact of the store, when there are no ``cells``.
+        cells: outcomes of a sweep or a run.
+
+    Raises:
+        UserError: the folder holds neither, or nothing in it was looked at part by part.
+    """
+    folders = [Path(c["folder"]) for c in cells if c["status"] == "done"] or [folder.absolute()]
+    if not all((f / ARTIFACT_FILE).is_file() for f in folders):
+        raise UserError(f"{folder} is neither a run of bench.py or compress.py nor an artifact of the store")
+    result: dict[tuple[str, ...], Sensitivity] = {}
+    for place in folders:
+        found = _of_chain(place)
+        if found:
+            result.setdefault(*found)
+    if not result:
+        raise UserError(
+            f"no step behind {folder} was looked at part by part: prune with compression/pruning=structured, or export "
+            "with compression.quantization.sensitivity=true"
+        )
+    return list(result.values())
+
+
+def _of_chain(folder: Path) -> tuple[tuple[str, ...], Sensitivity] | None:
+    chain = list(_ancestry(folder))
+    prunes = [(f, a) for f, a in chain if a["step"] == "prune" and (a["facts"] or {}).get("curves")]
+    export = next(
+        (a for _, a in reversed(chain) if a["step"] == "export" and "sensitivity" in (a["facts"] or {})), None
+    )
+    if not prunes and export is None:
+        return None
+    table = next((read_json(f / LATENCY_FILE) for f, a in chain if (f / LATENCY_FILE).is_file()), None)
+    parts, structure, full = _parts(prunes, table) if prunes else ([], [], [])
+    quantization = (export or {}).get("facts", {}).get("sensitivity", {})
+    key = tuple(a["fingerprint"] for a in (*(a for _, a in prunes), *([export] if export else [])))
+    label = export["label"] if export else prunes[-1][1]["label"]
+    nodes = quantization.get("nodes", [])
+    return key, Sensitivity(label, parts, structure, full, nodes, quantization, table["tokens"] if table else None)
+
+
+def _ancestry(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """(folder, artifact) of what an artifact was made of, inputs before their users, itself last, each once."""
+    store, seen = Store(folder.parents[2]), set()
+
+    def visit(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+        artifact = read_json(place / ARTIFACT_FILE)
+        for source in artifact["inputs"].values():
+            above = store.find(source["step"], source["fingerprint"])
+            if above and source["fingerprint"] not in seen:
+                seen.add(source["fingerprint"])
+                yield from visit(above)
+        yield place, artifact
+
+    return visit(folder)
+
+
+def _parts(
+    prunes: Sequence[tuple[Path, dict[str, Any]]], table: dict[str, Any] | None
+) -> tuple[list[PartCurve], list[dict[str, int]], list[dict[str, int]]]:
+    """Curves of the first cut with what the last one kept; (heads and width by layer) after and before."""
+    facts, last = prunes[0][1]["facts"], prunes[-1][1]["facts"]
+    structure = last["structure"]["layers"]
+    width, head_size = _width(prunes[0][0]), last["structure"]["head_size"]
+    parts = []
+    for curve in facts["curves"]:
+        heads = curve["kind"] == HEADS
+        parts.append(
+            PartCurve(
+                curve["layer"],
+                curve["kind"],
+                curve["units"],
+                curve["damage"],
+                structure[curve["layer"]]["heads" if heads else "ffn"],
+                head_size * (4 * width + 3) if heads else 2 * width + 1,
+                _times(table, curve["kind"], curve["layer"] == len(structure) - 1),
+            )
+        )
+    full = [{"heads": 0, "ffn": 0} for _ in structure]
+    for part in parts:
+        full[part.layer]["heads" if part.kind == HEADS else "ffn"] = part.all
+    return parts, structure, full
+
+
+def _width(folder: Path) -> int:
+    config = read_json(folder / "config.json")
+    return int(config.get("dim") or config["hidden_size"])
+
+
+def _times(table: dict[str, Any] | None, kind: str, last: bool) -> dict[int, float]:
+    if table is None:
+        return {}
+    own = f"last_{kind}" if last and table.get("distinct_last") else kind
+    return {int(units): float(ms) for units, ms in table["parts"][own].items()}
+
+
+def _between(values: dict[int, float], at: int) -> float:
+    import numpy as np
+
+    known = sorted(values)
+    return float(np.interp(at, known, [values[k] for k in known]))
+
+
+def sensitivity_tables(found: Sensitivity) -> str:
+    """Markdown: what was kept and its cost, part by part; every node's error and bytes."""
+    parts = [f"### {found.label}"]
+    if found.parts:
+        timed = found.tokens is not None
+        head = ["layer", "part", "kept", *(f"damage at − {100 * s:g} %" for s in _SHARES), "of the cut", "MB saved"]
+        head += [f"ms saved at {found.tokens} tokens", "damage / ms"] if timed else []
+        parts += [markdown(head, [_part_line(part, timed) for part in found.parts]), _PRUNING_NOTE]
+    if found.nodes:
+        head = ["node", "rms of the logits' error", "KL", "answers flipped", "MB saved", "became"]
+        lines = [
+            [
+                str(node["node"]),
+                f"{node['rms_ratio']:.4f}",
+                f"{node['kl']:.2e}",
+                str(node["flips"]),
+                f"{node['bytes_saved'] / 1e6:.3f}",
+                str(node["precision"]),
+            ]
+            for node in found.nodes
+        ]
+        parts += [markdown(head, lines), _node_note(found.quantization)]
+    return "\n\n".join(parts)
+
+
+_PRUNING_NOTE = (
+    "damage: what the importance score expects of the cut, before anything is reconstructed or recovered, in its own "
+    "measure (compare within a table); MB: weights in FP32."
+)
+
+
+def _part_line(part: PartCurve, timed: bool) -> list[str]:
+    shares = [f"{part.damage_at(round(part.all * (1 - share))):.3g}" for share in _SHARES]
+    of_cut = part.damage_at(part.kept)
+    line = [
+        str(part.layer),
+        part.kind,
+        f"{part.kept} of {part.all}",
+        *shares,
+        f"{of_cut:.3g}",
+        f"{part.saved_mb():.2f}",
+    ]
+    if timed:
+        ms = part.saved_ms()
+        line += ["-" if ms is None else f"{ms:.3f}", f"{of_cut / ms:.3g}" if ms else "-"]
+    return line
+
+
+def _node_note(quantization: dict[str, Any]) -> str:
+    note = (
+        f"Each node quantised alone, all others in FP32, on {quantization['judged_texts']} held-out texts; rms: of the "
+        "difference of the logits over that of the logits."
+    )
+    return f"{note} {quantization['verdict']}." if quantization.get("verdict") else note
