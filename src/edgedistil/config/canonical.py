@@ -85,6 +85,8 @@ def untimed(measurement: dict[str, Any]) -> bool:
 def canonical_measurement(measurement: dict[str, Any]) -> dict[str, Any]:
     """Drop how much is timed where nothing is."""
     return {k: measurement[k] for k in ("mode", "repeat")} if untimed(measurement) else measurement
+
+
 def _other_tables(compression: dict[str, Any]) -> bool:
     """Whether the embedding tables answer the training texts otherwise than the parent's; a vocabulary that keeps each
     piece of theirs does not."""
