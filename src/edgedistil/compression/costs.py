@@ -142,7 +142,9 @@ def reshaped(weights: ModelWeights, structure: Structure) -> ModelWeights:
     layers = [
         replace(
             layer,
-            **{p: _nothing(layer.out.bias.size, heads * size) for p in ("query", "key", "value")},
+            query=_nothing(layer.out.bias.size, heads * size),
+            key=_nothing(layer.out.bias.size, heads * size),
+            value=_nothing(layer.out.bias.size, heads * size),
             out=_nothing(heads * size, layer.out.bias.size),
             ffn_in=_nothing(layer.out.bias.size, neurons),
             ffn_out=_nothing(neurons, layer.out.bias.size),
@@ -206,8 +208,15 @@ def _some(layer: LayerWeights) -> LayerWeights:
         bias: Array = np.ones(linear.bias.shape, np.float32)
         return Linear(np.ascontiguousarray(linear.weight), bias)
 
-    parts = ("query", "key", "value", "out", "ffn_in", "ffn_out")
-    return replace(layer, **{p: one(getattr(layer, p)) for p in parts})
+    return replace(
+        layer,
+        query=one(layer.query),
+        key=one(layer.key),
+        value=one(layer.value),
+        out=one(layer.out),
+        ffn_in=one(layer.ffn_in),
+        ffn_out=one(layer.ffn_out),
+    )
 
 
 def rounded_up(value: float) -> str:
