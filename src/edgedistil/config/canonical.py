@@ -34,6 +34,8 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
         result["recovery"] = {"method": "none"}
     elif pruning["method"] == "magnitude":
         result["pruning"] = {"method": "magnitude", "ratio": pruning["ratio"]}
+    elif pruning["reconstruction"] == "none":
+        result["pruning"].pop("ridge", None)
     if result["recovery"]["method"] == "none" or recovery["steps"] == 0:
         result["recovery"] = {"method": "none"}
     if result.get("vocabulary", {}).get("method", "none") == "none":

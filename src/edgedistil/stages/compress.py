@@ -55,7 +55,7 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
 
     from ..compression.objective import answered, compare
     from ..compression.shrink import shrink
-    from ..config.build import check_nodes
+    from ..config.build import build, check_nodes
     from ..tasks.training_part import held_out_part
 
     options = request["options"]
@@ -69,7 +69,7 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
             f"structured pruning looks at training texts, and there are {len(examples)}: it needs {FEWEST} at least; "
             "give more in task.train or raise task.limit_train"
         )
-    facts = shrink(network, dense, _batches(request, examples), pruning)
+    facts = shrink(network, dense, _batches(request, examples), pruning, build(pruning["importance"]))
     log.info("kept %s in %g s", facts["layers"], facts["seconds"])
     if options["task"]["held_out"]:
         held_out = answered(dense, _batches(request, held_out_part(request)))
