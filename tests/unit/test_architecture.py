@@ -25,7 +25,7 @@ ALLOWED = {
     "export": {"errors", "models"},
     "workers": {"errors", "tasks", "models"},
     "measurement": {"errors", "tasks"},
-    "compression": {"errors", "models"},
+    "compression": {"errors", "models", "export", "measurement"},
     "reporting": {"errors", "config", "store", "measurement"},
     "peers": {"errors", "store", "tasks", "models", "learning", "export", "workers"},
 }

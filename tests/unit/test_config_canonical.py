@@ -20,6 +20,15 @@ def compression(pruning: str = "none", ratio: float = 0.5, recovery: str = "none
                               Quantization(quantization, **options)))
 
 
+def test_a_ridge_that_nothing_reads_makes_no_other_cell() -> None:
+    cells = [compression("structured"), compression("structured")]
+    cells[1]["pruning"]["ridge"] = 0.5
+    assert canonical_compression(cells[0]) == canonical_compression(cells[1])
+    for cell in cells:
+        cell["pruning"]["reconstruction"] = "least_squares"
+    assert canonical_compression(cells[0]) != canonical_compression(cells[1])
+
+
 def test_unpruned_at_three_ratios_is_one_cell() -> None:
     cells = [canonical_compression(compression("none", ratio)) for ratio in (0.3, 0.4, 0.5)]
     assert cells[0] == cells[1] == cells[2] == {

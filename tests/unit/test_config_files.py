@@ -79,3 +79,21 @@ def test_a_ratio_belongs_to_each_structured_option() -> None:
         plain, _ = composed("compress", [f"compression=structured_{percent}"])
         assert plain["compression"]["pruning"]["ratio"] == percent / 100
         assert plain["compression"]["recovery"]["steps"] == 600
+
+
+def test_the_importance_is_chosen_by_name_or_by_class() -> None:
+    def node(*overrides: str) -> Any:
+        return composed("compress", ["compression=one_shot_50", *overrides])[0]["compression"]["pruning"]["importance"]
+
+    assert node() == {"_target_": "edgedistil.compression.importance.FisherImportance"}
+    assert node("compression/pruning/importance=second_order") == {
+        "_target_": "edgedistil.compression.second_order.SecondOrderImportance"}
+    assert node("compression.pruning.importance._target_=my.Score", "+compression.pruning.importance.power=3") == {
+        "_target_": "my.Score", "power": 3}
+
+
+def test_one_shot_trains_nothing_and_reads_no_labels() -> None:
+    compression = composed("compress", ["compression=one_shot_50"])[0]["compression"]
+    assert compression["recovery"]["method"] == "none"
+    assert (compression["pruning"]["ratio"], compression["pruning"]["labels"]) == (0.5, False)
+    assert compression["pruning"]["reconstruction"] == "least_squares"

@@ -31,8 +31,8 @@ def source(tiny_folder: Callable[..., Path], sentence_ids: list[list[int]]) -> P
 def request_of(tmp_path: Path, task_group: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """A prune request on generated sentences; ``poisoned`` turns all labels but two around."""
     def make(folder: Path, name: str, texts: int = 60, poisoned: bool = False, **changes: Any) -> dict[str, Any]:
-        words = ["the", "film", "story", "plot", "cast", "is", "was", "very", "good", "bad", "dull", "funny", "fresh", "weak",
-                 "superb", "witty"]
+        words = ["the", "film", "story", "plot", "cast", "is", "was", "very", "good", "bad", "dull", "funny", "fresh",
+                 "weak", "superb", "witty"]
         lines = [f"{' '.join(words[(i * k + 3 * k) % 16] for k in range(1, 3 + i % 9))},{(i + poisoned) % 2}"
                  for i in range(texts)]
         file = tmp_path / f"{name}.csv"

@@ -13,9 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from edgedistil.compression.importance import (
+    FisherImportance,
+    MagnitudeImportance,
+    RandomImportance,
+    TaylorImportance,
+)
 from edgedistil.compression.objective import answered, compare, curvature
 from edgedistil.compression.reconstruction import reconstruct
 from edgedistil.compression.search import Budget, parameter_cost
+from edgedistil.compression.second_order import SecondOrderImportance
 from edgedistil.compression.shrink import shrink
 from edgedistil.compression.structured import Kept, cut
 from edgedistil.compression.sublayers import sublayers
@@ -26,14 +33,15 @@ from edgedistil.models.shrunken import load_classifier, structure_of
 from edgedistil.tasks.batching import collate
 
 KINDS = pytest.mark.parametrize("kind", ["distilbert", "bert"])
-NODES = {
-    "fisher": {"_target_": "edgedistil.compression.importance.FisherImportance"},
-    "rearranged": {"_target_": "edgedistil.compression.importance.FisherImportance", "rearrange": True},
-    "taylor": {"_target_": "edgedistil.compression.importance.TaylorImportance"},
-    "magnitude": {"_target_": "edgedistil.compression.importance.MagnitudeImportance"},
-    "random": {"_target_": "edgedistil.compression.importance.RandomImportance"},
-    "second_order": {"_target_": "edgedistil.compression.second_order.SecondOrderImportance"},
+IMPORTANCES = {
+    "fisher": FisherImportance(),
+    "rearranged": FisherImportance(rearrange=True),
+    "taylor": TaylorImportance(),
+    "magnitude": MagnitudeImportance(),
+    "random": RandomImportance(seed=1),
+    "second_order": SecondOrderImportance(),
 }
+FISHER = IMPORTANCES["fisher"]
 
 
 def texts(sentence_ids: list[list[int]], size: int = 5) -> list[dict[str, Tensor]]:
@@ -41,8 +49,8 @@ def texts(sentence_ids: list[list[int]], size: int = 5) -> list[dict[str, Tensor
     return [collate(rows[i : i + size], 0) for i in range(0, len(rows), size)]
 
 
-def options(importance: str = "fisher", **changes: Any) -> dict[str, Any]:
-    return {"method": "structured", "ratio": 0.4, "importance": NODES[importance], "labels": False, "ffn_multiple": 8,
+def options(**changes: Any) -> dict[str, Any]:
+    return {"method": "structured", "ratio": 0.4, "labels": False, "ffn_multiple": 8,
             "reconstruction": "least_squares", "ridge": 1e-4, "rounds": 1} | changes
 
 
@@ -101,7 +109,7 @@ def test_reconstruction_does_not_see_padding(tiny_model: Callable[..., Any], sen
 
 
 @KINDS
-@pytest.mark.parametrize("importance", sorted(NODES))
+@pytest.mark.parametrize("importance", sorted(IMPORTANCES))
 def test_a_cut_without_labels(kind: str, importance: str, tiny_model: Callable[..., Any],
                               sentence_ids: list[list[int]]) -> None:
     dense = tiny_model(kind)
@@ -110,7 +118,7 @@ def test_a_cut_without_labels(kind: str, importance: str, tiny_model: Callable[.
         batches = [b | {"labels": torch.tensor(labels[: len(b["input_ids"])])} for b in texts(sentence_ids)]
         network = copy.deepcopy(dense)
         torch.manual_seed(0)
-        facts = shrink(network, dense, batches, options(importance))
+        facts = shrink(network, dense, batches, options(), IMPORTANCES[importance])
         found.append(network.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(found[0].values(), found[1].values(), strict=True))
     assert 0.4 <= facts["removed_share"] < 0.5
@@ -130,7 +138,7 @@ def test_reconstruction_brings_the_answers_nearer(kind: str, tiny_model: Callabl
         held = answered(dense, texts(sentence_ids))
         for method in left:
             network = copy.deepcopy(dense)
-            shrink(network, dense, texts(sentence_ids), options(ratio=0.2, reconstruction=method, ridge=1e-3))
+            shrink(network, dense, texts(sentence_ids), options(ratio=0.2, reconstruction=method, ridge=1e-3), FISHER)
             left[method] += compare(network, held)["divergence"]
     assert left["least_squares"] < 0.7 * left["none"]
 
@@ -140,14 +148,14 @@ def test_labels_where_they_are_wanted(tiny_model: Callable[..., Any], sentence_i
     curves = []
     for labels in (0, 1):
         batches = [b | {"labels": torch.full((len(b["input_ids"]),), labels)} for b in texts(sentence_ids)]
-        curves.append(shrink(copy.deepcopy(dense), dense, batches, options(labels=True))["curves"])
+        curves.append(shrink(copy.deepcopy(dense), dense, batches, options(labels=True), FISHER)["curves"])
     assert curves[0] != curves[1]
 
 
 def test_no_cut_changes_nothing(tiny_model: Callable[..., Any], sentence_ids: list[list[int]]) -> None:
     dense = tiny_model("bert")
     network = copy.deepcopy(dense)
-    facts = shrink(network, dense, texts(sentence_ids), options(ratio=0.0, reconstruction="none"))
+    facts = shrink(network, dense, texts(sentence_ids), options(ratio=0.0, reconstruction="none"), FISHER)
     assert facts["removed_share"] == 0
     assert facts["expected_damage"] == 0
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), dense.state_dict().values(),
@@ -158,7 +166,7 @@ def test_rounds_end_at_the_same_budget(tiny_model: Callable[..., Any], sentence_
     dense = tiny_model("distilbert")
     for rounds in (1, 3):
         network = copy.deepcopy(dense)
-        facts = shrink(network, dense, texts(sentence_ids), options(ratio=0.5, rounds=rounds))
+        facts = shrink(network, dense, texts(sentence_ids), options(ratio=0.5, rounds=rounds), FISHER)
         total = 2 * (4 * 1048 + 64 * 65)
         assert facts["removed_share"] == pytest.approx((count_parameters(dense) - count_parameters(network)) / total)
         assert 0.5 <= facts["removed_share"] < 0.56
@@ -170,14 +178,14 @@ def test_a_budget_of_another_measure_and_a_second_cut(tiny_model: Callable[..., 
     network = copy.deepcopy(dense)
     # Heads alone cost: all go down to what is allowed, no neuron does.
     budget = Budget(lambda kind, layer, kept: kept if kind == "heads" else 0, 5.0, "tests.heads=5", str)
-    facts = shrink(network, dense, texts(sentence_ids), options(), budget)
+    facts = shrink(network, dense, texts(sentence_ids), options(), FISHER, budget)
     assert sum(x["heads"] for x in facts["layers"]) == 5
     assert [x["ffn"] for x in facts["layers"]] == [64, 64]
-    again = shrink(network, dense, texts(sentence_ids), options(ratio=0.3))
+    again = shrink(network, dense, texts(sentence_ids), options(ratio=0.3), FISHER)
     assert 0.3 <= again["removed_share"] < 0.45
     assert parameter_cost(network)("heads", 0, 2) == 2 * 1048
     with pytest.raises(UserError, match=r"tests.heads=5 can't be met: .* 2 is reached"):
-        shrink(network, dense, texts(sentence_ids), options(),
+        shrink(network, dense, texts(sentence_ids), options(), FISHER,
                Budget(budget.cost, 1.0, budget.option, lambda reached: f"{reached:g}"))
 
 
@@ -197,7 +205,7 @@ def test_a_shrunken_model_answers_the_same_in_a_fresh_process(kind: str, tiny_mo
                                                               sentence_ids: list[list[int]],
                                                               tiny_folder: Callable[..., Path]) -> None:
     network = tiny_model(kind)
-    facts = shrink(network, copy.deepcopy(network), texts(sentence_ids), options(ratio=0.6))
+    facts = shrink(network, copy.deepcopy(network), texts(sentence_ids), options(ratio=0.6), FISHER)
     assert facts["layers"][0] != facts["layers"][1]
     folder = tiny_folder(network)
     done = subprocess.run([sys.executable, "-c", ANSWER, str(folder)], capture_output=True, text=True, check=True,

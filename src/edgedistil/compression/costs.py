@@ -7,7 +7,7 @@ all products of one width); for milliseconds as far as the table's own checks sa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,8 @@ def cost_of(
         assert quantization is not None
         return _stored(weights, precision_of(quantization))
     assert table is not None
-    return Cost(budget, f"ms at {table.tokens} tokens", table.fixed(len(weights.encoder.layers)), table.part(weights))
+    fixed = table.fixed(len(weights.encoder.layers))
+    return Cost(budget, f"ms at {table.tokens} tokens", fixed, table.part(weights))
 
 
 def wanted(pruning: dict[str, Any]) -> float:
@@ -94,8 +95,8 @@ def check_cuts(cost: Cost, target: float, now: Structure) -> None:
     high = cost.total(now)
     if target >= high:
         raise UserError(
-            f"compression.pruning.target={target:g} ({cost.unit}) leaves nothing to cut: the model comes to {high:.4g}; "
-            "give less, or compression/pruning=none"
+            f"compression.pruning.target={target:g} ({cost.unit}) leaves nothing to cut: the model comes to {high:.4g}"
+            "; give less, or compression/pruning=none"
         )
 
 
@@ -127,7 +128,7 @@ def _counted(budget: str, unit: str, weights: ModelWeights, count: Callable[[Mod
     empty = [(0, 0)] * len(weights.encoder.layers)
     fixed = count(reshaped(weights, empty))
 
-    @lru_cache(maxsize=None)
+    @cache
     def part(kind: str, layer: int, kept: int) -> float:
         alone = (kept, 0) if kind == HEADS else (0, kept)
         return count(reshaped(weights, [*empty[:layer], alone, *empty[layer + 1 :]])) - fixed
@@ -141,7 +142,9 @@ def reshaped(weights: ModelWeights, structure: Structure) -> ModelWeights:
     layers = [
         replace(
             layer,
-            **{p: _nothing(layer.out.bias.size, heads * size) for p in ("query", "key", "value")},
+            query=_nothing(layer.out.bias.size, heads * size),
+            key=_nothing(layer.out.bias.size, heads * size),
+            value=_nothing(layer.out.bias.size, heads * size),
             out=_nothing(heads * size, layer.out.bias.size),
             ffn_in=_nothing(layer.out.bias.size, neurons),
             ffn_out=_nothing(neurons, layer.out.bias.size),
@@ -166,7 +169,7 @@ def _stored(weights: ModelWeights, precision: Precision) -> Cost:
     last = len(weights.encoder.layers) - 1 if isinstance(weights.head, ClassificationHead) else -1
     now = structure_of(weights)
 
-    @lru_cache(maxsize=None)
+    @cache
     def written(kind: str, is_last: bool, kept: int) -> float:
         if not kept:
             return 0.0
@@ -205,8 +208,15 @@ def _some(layer: LayerWeights) -> LayerWeights:
         bias: Array = np.ones(linear.bias.shape, np.float32)
         return Linear(np.ascontiguousarray(linear.weight), bias)
 
-    parts = ("query", "key", "value", "out", "ffn_in", "ffn_out")
-    return replace(layer, **{p: one(getattr(layer, p)) for p in parts})
+    return replace(
+        layer,
+        query=one(layer.query),
+        key=one(layer.key),
+        value=one(layer.value),
+        out=one(layer.out),
+        ffn_in=one(layer.ffn_in),
+        ffn_out=one(layer.ffn_out),
+    )
 
 
 def rounded_up(value: float) -> str:

@@ -52,8 +52,10 @@ def solve_psd(square: Tensor, right: Tensor, ridge: float) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(damped)
     diagonal = factor.diagonal()
     if not int(failed) and float(diagonal.min()) ** 2 > 1e-10 * float(diagonal.max()) ** 2:
-        return torch.cholesky_solve(right, factor)
+        solved: Tensor = torch.cholesky_solve(right, factor)
+        return solved
     values, vectors = torch.linalg.eigh(damped)
     good = values > 1e-10 * max(float(values[-1]), 1e-300)
     vectors = vectors[:, good]
-    return vectors @ ((vectors.T @ right) / values[good][:, None])
+    least: Tensor = vectors @ ((vectors.T @ right) / values[good][:, None])
+    return least

@@ -10,9 +10,7 @@ from .objective import Batch
 from .sublayers import Blocks, hooked, sublayers
 
 
-def reconstruct(
-    network: Any, dense: Any, batches: list[Batch], ridge: float, weights: list[list[Tensor]] | None = None
-) -> None:
+def reconstruct(network: Any, dense: Any, batches: list[Batch], ridge: float) -> None:
     """Solve anew for the linear layer (with bias) behind the heads and the neurons of every layer, first to last.
 
     Inputs are what the cut model's own units give, targets what the dense model has behind that layer *with* what is
@@ -25,7 +23,6 @@ def reconstruct(
         dense: the model it is to answer like, of as many layers.
         batches: texts; padding counts for nothing.
         ridge: see :meth:`.least_squares.Normal.solve`; deviations from the present weights are penalised.
-        weights: how much each token counts, a list over parts of lists over batches of ``[texts, tokens]``.
     """
     mine, theirs = sublayers(network), sublayers(dense)
     own, parent = Blocks(network, batches), Blocks(dense, batches)
@@ -42,12 +39,10 @@ def reconstruct(
                 for _ in own.run(layer):
                     pass
             equations = Normal(linear.in_features, linear.out_features)
-            for number, mask in enumerate(real):
-                inputs = found.inputs[number]
+            for number, inputs in enumerate(found.inputs):
                 # The dense sum less the cut model's own addend.
                 target = wanted[i].added[number] + wanted[i].outputs[number] - found.added[number]
-                counts = weights[i][number][mask] if weights else torch.ones(len(inputs))
-                equations.add(inputs, target, counts)
+                equations.add(inputs, target, torch.ones(len(inputs)))
             put(linear, *equations.solve(linear.weight.detach(), ridge))
         own.advance(layer)
 

@@ -1,6 +1,5 @@
 """Second-order removal of structures: Optimal Brain Surgeon on each part's outputs, units one at a time."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -118,9 +117,6 @@ def remove_one_by_one(weight: Tensor, moment: Tensor, size: int) -> tuple[list[i
     return order, damage
 
 
-Removal = Callable[[Tensor, Tensor, Tensor, int], tuple[int, float]]
-
-
 def _remove_column(weight: Tensor, inverse: Tensor, gone: Tensor, size: int) -> tuple[int, float]:
     diagonal = inverse.diagonal()
     errors = (weight**2).sum(0) / diagonal.clamp(min=1e-300)
@@ -134,7 +130,6 @@ def _remove_column(weight: Tensor, inverse: Tensor, gone: Tensor, size: int) -> 
 
 
 def _remove_group(weight: Tensor, inverse: Tensor, gone: Tensor, size: int) -> tuple[int, float]:
-    units = len(gone)
     best, place = torch.inf, -1
     for unit in (~gone).nonzero().flatten().tolist():
         s = slice(unit * size, (unit + 1) * size)
@@ -147,5 +142,4 @@ def _remove_group(weight: Tensor, inverse: Tensor, gone: Tensor, size: int) -> t
     weight -= weight[:, s] @ rows
     inverse -= inverse[:, s].clone() @ rows
     weight[:, s] = 0
-    del units
     return place, best

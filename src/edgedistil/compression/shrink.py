@@ -4,15 +4,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..config.build import build
-from .curves import Curve, curves_of
+from .curves import Curve, Scores, curves_of
 from .objective import Batch, answered
 from .reconstruction import put, reconstruct
 from .search import Budget, parameter_budget, parts_of, search
 from .structured import Kept, cut
 from .sublayers import HEADS, sublayers
 
-BudgetOf = Callable[[Any], Budget]
+# What is said of a model's units by looking at texts: see importance.py.
+Importance = Callable[[Any, list[Batch]], Scores | list[Curve]]
 
 
 def shrink(
@@ -20,6 +20,7 @@ def shrink(
     dense: Any,
     batches: list[Batch],
     pruning: dict[str, Any],
+    importance: Importance,
     budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Cut heads and neurons out of ``network``, in place, so that it answers like ``dense`` as well as it can.
@@ -31,6 +32,7 @@ def shrink(
         dense: what it is to answer like, of as many layers; not changed. A copy of ``network``, if it is the first cut.
         batches: calibration texts; labels are taken out unless ``pruning["labels"]``.
         pruning: the ``compression.pruning`` options.
+        importance: scores or curves of ``network``, asked for anew in each of ``pruning["rounds"]``.
         budget: None takes ``pruning["ratio"]`` of the prunable weights that ``network`` has now.
 
     Returns:
@@ -44,7 +46,6 @@ def shrink(
     began = time.perf_counter()
     batches = answered(dense, batches, pruning["labels"])
     budget = budget or parameter_budget(network, pruning["ratio"])
-    importance = build(pruning["importance"])
     before = _spent(network, budget)
     rounds: int = pruning["rounds"]
     facts: dict[str, Any] = {}

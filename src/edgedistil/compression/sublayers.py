@@ -4,7 +4,7 @@ A *part* is one of them. Its linear layer reads ``units × size`` columns, so th
 columns out of this matrix (and rows out of those before it).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +45,7 @@ def sublayers(model: Any) -> list[Sublayer]:
 
 
 @contextmanager
-def hooked(pairs: list[tuple[nn.Module, Callable[[Tensor, Tensor], None]]]) -> Iterator[None]:
+def hooked(pairs: Sequence[tuple[nn.Module, Callable[[Tensor, Tensor], None]]]) -> Iterator[None]:
     """Call a function with a module's input and output whenever it runs."""
 
     def hook(function: Callable[[Tensor, Tensor], None]) -> Callable[..., None]:

@@ -50,6 +50,7 @@ def canonical_pruning(pruning: dict[str, Any]) -> dict[str, Any]:
     unread += [] if budget in _BY_LENGTH else ["tokens"]
     unread += [] if budget == "latency_ms" else ["profile_seconds"]
     unread += ["steps", "between"] if pruning.get("steps", 1) == 1 else []
+    unread += ["ridge"] if pruning.get("reconstruction") == "none" else []
     for option in unread:
         kept.pop(option, None)
     if "between" in kept and (kept["between"]["method"] == "none" or not kept["between"]["steps"]):

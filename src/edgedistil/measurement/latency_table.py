@@ -75,7 +75,7 @@ class LatencyTable:
         return self.base_ms + (layers - 1) * self.layer_ms
 
     def part(self, weights: Any) -> Callable[[str, int, int], float]:
-        """``(kind, layer, kept) -> ms`` for the layers of a model (:class:`~edgedistil.export.weights.ModelWeights`)."""
+        """``(kind, layer, kept) -> ms`` for a model (:class:`~edgedistil.export.weights.ModelWeights`)."""
         last = len(weights.encoder.layers) - 1
 
         def cost(kind: str, layer: int, kept: int) -> float:

@@ -64,7 +64,7 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
     from ..compression.costs import check_cuts
     from ..compression.objective import answered, compare
     from ..compression.shrink import shrink
-    from ..config.build import check_nodes
+    from ..config.build import build, check_nodes
     from ..tasks.training_part import held_out_part
 
     options = request["options"]
@@ -79,7 +79,8 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
         cost = cost_here(request)
         check_cuts(cost, pruning["target"], units_of(network))
         budget = budget_here(request, cost)
-    facts = shrink(network, dense, batches_of(request, examples), pruning, budget)
+    importance = build(pruning["importance"])
+    facts = shrink(network, dense, batches_of(request, examples), pruning, importance, budget)
     if budget:
         facts["cost"] = {"unit": cost.unit, "target": pruning["target"], "reached": cost.total(units_of(network))}
     log.info("kept %s in %g s", facts["layers"], facts["seconds"])

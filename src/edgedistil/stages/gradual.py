@@ -101,13 +101,15 @@ def _step(
 
     from ..compression.objective import compare
     from ..compression.shrink import shrink
+    from ..config.build import build
 
     options = request["options"]
     pruning, between = options["pruning"], options["pruning"]["between"]
     lightning.seed_everything(options["seed"] + index, verbose=False)
     # Other texts in each step, so that no step's choices are made on what the last one was fitted to.
     chosen = _window(texts, index, pruning["calibration_sentences"])
-    cut = shrink(network, dense, batches_of(request, chosen), pruning, budget)
+    importance = build(pruning["importance"])
+    cut = shrink(network, dense, batches_of(request, chosen), pruning, importance, budget)
     facts: dict[str, Any] = {k: cut[k] for k in ("layers", "removed_share", "expected_damage")}
     if held_out:
         facts["held_out_after_cut"] = compare(network, held_out)
