@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from edgedistil.learning.base import decay_groups
 from edgedistil.errors import UserError
+from edgedistil.learning.base import decay_groups
 from edgedistil.learning.distillation import LogitDistillation
 from edgedistil.learning.fine_tuning import FineTuning
 from edgedistil.learning.losses import hidden_state_loss, soft_target_loss

@@ -21,6 +21,8 @@ from edgedistil.export.graph import write_graph
 from edgedistil.export.lint import bytes_by_part, lint
 from edgedistil.export.precision import Blocks4Bit, DynamicInt8, Float32, Precision
 from edgedistil.export.reading import read_model
+from edgedistil.learning.fake_quantisation import fake_quantised
+from edgedistil.learning.rounding import FourBits, Int8
 from edgedistil.measurement.flops import graph_flops
 from edgedistil.models.folder import count_parameters
 from edgedistil.models.reference import predict
@@ -70,7 +72,9 @@ def test_the_table_is_the_best_of_its_rank_where_pieces_count(tiny_model: Callab
     plain = tiny_model("distilbert")
     factorise_words(plain, [0] * len(table), 8)
     common = torch.arange(0, len(table), 7)
-    errors = [float((m.get_input_embeddings()(common).double() - table[common]).square().sum()) for m in (model, plain)]
+    with torch.inference_mode():
+        errors = [float((m.get_input_embeddings()(common).double() - table[common]).square().sum())
+                  for m in (model, plain)]
     assert errors[0] < 0.8 * errors[1]
 
 
@@ -122,7 +126,11 @@ def test_the_graph_looks_up_and_multiplies(kind: str, precision: Precision, tiny
     assert lint(written, quantised=quantised) == []
     expected, found = predict(model, sentence_ids), logits(written, sentence_ids)
     if quantised:
-        assert 0 < np.sqrt(np.mean((found - expected) ** 2) / np.mean((expected - expected.mean(0)) ** 2)) < 0.5
+        assert 0 < np.sqrt(np.mean((found - expected) ** 2) / np.mean((expected - expected.mean(0)) ** 2)) < 0.8
+        # As PyTorch rounds the narrow table and the shared matrix.
+        rounding = FourBits(True, 16, 0) if isinstance(precision, Blocks4Bit) else Int8(True, NATIVE)
+        with fake_quantised(model, rounding, token_types=False):
+            assert np.median(np.abs(predict(model, sentence_ids) - found)) < 1e-5
         types = {t.name: t.data_type for t in written.graph.initializer}
         assert types["words.shared.weight"] in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
     else:
@@ -158,7 +166,7 @@ def test_it_goes_with_a_trimmed_vocabulary_in_either_order(first: str, tiny_mode
 def test_what_can_not_be_factorised(tiny_model: Callable[..., Any]) -> None:
     model = tiny_model("bert")
     with pytest.raises(UserError, match=r"compression\.embeddings\.rank=33 is more than .* at most 32, and saves bytes "
-                                        r"below 25"):
+                                        r"below \d\d$"):
         factorise_words(model, even(model), 33)
     factorise_words(model, even(model), 4)
     with pytest.raises(UserError, match="has rank 4 already"):
