@@ -58,6 +58,18 @@ WRONG = {
         ["compress.py", "compression=structured_50", "compression.pruning.ratio=1.5"],
         ["compression.pruning.ratio=1.5", "at least 0", "below 1"],
     ),
+    "rank that is none": (
+        ["compress.py", "compression/embeddings=low_rank", "compression.embeddings.rank=0"],
+        ["compression.embeddings.rank=0", "at least 1"],
+    ),
+    "copies without any": (
+        ["compress.py", "compression=structured_50", "compression.recovery.augmentation=true"],
+        ["compression.recovery.augmentation=true", "augmentation=embedding_neighbours"],
+    ),
+    "hidden states that the shipped graph lacks": (
+        ["compress.py", "compression=int8", "compression/qat=distillation", "compression.qat.objective.hidden_weight=1"],
+        ["compression.qat.objective.hidden_weight=1", "compares logits"],
+    ),
     "seed that is no integer": (["train.py", "seed=abc"], ["seed='abc'", "seed=42"]),
     "hub model without revision": (
         ["train.py", "model=distilbert", "model.revision=null"],

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+LOOSE = ["compression.quantization.max_rms=10", "compression.quantization.min_agreement=0"]
 # Checkpoints every quarter of an epoch; long enough to be killed in the middle, short enough to finish.
 LONG = [
     "task.generator.train=400",
@@ -95,6 +96,41 @@ def test_training_killed_twice_ends_where_an_untouched_one_does(
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("group", ["recovery", "qat"])
+def test_a_training_by_the_parent_killed_half_way_ends_where_an_untouched_one_does(
+    group: str, copied: Path, tmp_path: Path, start: Any, run: Any, tiny: list[str]
+) -> None:
+    """Recovery with the parent along, and quantisation-aware training from its cached answers."""
+    import shutil
+
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    step = {"recovery": "recover", "qat": "qat"}[group]
+    parts = {"recovery": "compression/pruning=structured", "qat": "compression/quantization=int8_dynamic"}
+    command = ["compress.py", *tiny, *LOOSE, parts[group], f"compression/{group}=distillation",
+               f"compression.{group}.steps=400", f"compression.{group}.batch_size=8"]  # fmt: skip
+    untouched = tmp_path / "untouched"
+    shutil.copytree(copied, untouched)
+    script = start(*command, cwd=tmp_path / "first", store=copied)
+    script.until(lambda: list(copied.glob("work/*/checkpoints/last.ckpt")), "a checkpoint")
+    _wait_for_end(script.kill())
+    assert not list(copied.glob(f"artifacts/{step}/*")), "too late to prove anything"
+
+    ran = run(*command, cwd=tmp_path / "second", store=copied).ok()
+    assert "resuming from step" in ran.err
+    assert "resuming" not in run(*command, cwd=tmp_path / "third", store=untouched).ok().err
+    facts, weights = [], []
+    for store in (copied, untouched):
+        (folder,) = store.glob(f"artifacts/{step}/*")
+        facts.append(json.loads((folder / "artifact.json").read_text())["facts"])
+        weights.append(load_file(folder / "model.safetensors"))
+    assert facts[0]["steps"] == facts[1]["steps"] == 400
+    assert facts[0]["held_out"] == facts[1]["held_out"]
+    for name, value in weights[1].items():
+        np.testing.assert_array_equal(weights[0][name], value, err_msg=name)
 
 
 def _kill_in(step: str, script: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from edgedistil.errors import UserError
 from edgedistil.learning.base import decay_groups
 from edgedistil.learning.distillation import LogitDistillation
 from edgedistil.learning.fine_tuning import FineTuning
@@ -152,6 +153,65 @@ def test_distillation_step_adds_its_two_losses(hidden_weight: float, tiny_model:
     loss.backward()
     assert all(p.grad is None for p in teacher.parameters())
     assert student.classifier.weight.grad.abs().sum() > 0
+
+
+def recovery_terms(module: LogitDistillation, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, float]]:
+    logged: dict[str, float] = {}
+    module.log = lambda name, value, **options: logged.update({name: float(value)})  # type: ignore[method-assign]
+    return float(module.training_step(batch, 0)), logged
+
+
+def test_recovery_from_cached_answers_needs_no_parent(tiny_model: Callable[..., Any],
+                                                      sentence_ids: list[list[int]]) -> None:
+    student, teacher = tiny_model("bert", seed=1), tiny_model("bert", seed=2)
+    batch = collate([(ids, [0] * len(ids), i % 2) for i, ids in enumerate(sentence_ids)], 0)
+    inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.inference_mode():
+        cached = {**batch, "teacher_logits": teacher(**inputs).logits}
+    alone = LogitDistillation(student, None, sgd, linear_warmup, hidden_weight=0.0)
+    along = LogitDistillation(student, teacher, sgd, linear_warmup, hidden_weight=0.0)
+    assert recovery_terms(alone, cached)[0] == pytest.approx(recovery_terms(along, batch)[0], rel=1e-5)
+    with pytest.raises(UserError, match=r"^compression\.recovery\.objective\.hidden_weight and "):
+        LogitDistillation(student, None, sgd, linear_warmup)
+
+
+def test_labels_are_a_third_term_and_layers_can_be_chosen(tiny_model: Callable[..., Any],
+                                                          sentence_ids: list[list[int]]) -> None:
+    student, teacher = tiny_model("bert", seed=1), tiny_model("bert", seed=2)
+    batch = collate([(ids, [0] * len(ids), i % 2) for i, ids in enumerate(sentence_ids)], 0)
+    module = LogitDistillation(student, teacher, sgd, linear_warmup, hidden_weight=0.5, hard_weight=0.3,
+                               layer_map=[[2, 2]])
+    loss, logged = recovery_terms(module, batch)
+    inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.inference_mode():
+        ours, theirs = (m(**inputs, output_hidden_states=True) for m in (student, teacher))
+        hard = float(torch.nn.functional.cross_entropy(ours.logits, batch["labels"]))
+        last = float(hidden_state_loss(ours.hidden_states[2][None], theirs.hidden_states[2][None],
+                                       batch["attention_mask"]))
+    assert logged["train/hard_label_loss"] == pytest.approx(hard, rel=1e-5)
+    assert logged["train/hidden_state_loss"] == pytest.approx(last, rel=1e-5)
+    assert loss == pytest.approx(logged["train/soft_target_loss"] + 0.5 * last + 0.3 * hard, rel=1e-5)
+    with pytest.raises(UserError, match=r"^compression\.recovery\.objective\.layer_map=\[\[3, 2\]\] names layer 3"):
+        LogitDistillation(student, teacher, sgd, linear_warmup, layer_map=[[3, 2]])
+
+
+def test_a_parent_with_more_word_pieces_is_asked_in_its_own_ids(tiny_model: Callable[..., Any],
+                                                                sentence_ids: list[list[int]]) -> None:
+    """A trimmed copy of the parent, whose ids are others, has nothing to learn from it."""
+    from edgedistil.compression.vocabulary import trim_embeddings
+
+    parent, student = tiny_model("bert"), tiny_model("bert")
+    kept = sorted({i for row in sentence_ids for i in row} | {0, 1, 4})
+    trim_embeddings(student, kept, None)
+    batch = collate([([kept.index(i) for i in ids], [0] * len(ids), 0) for ids in sentence_ids], 0)
+    module = LogitDistillation(student, parent, sgd, linear_warmup, teacher_ids=torch.tensor(kept))
+    assert recovery_terms(module, batch)[0] < 1e-8
+    # A parent that runs along for its layers, and answers that were made on its own pieces.
+    other = {**batch, "teacher_logits": torch.full((12, 2), 1.0) * torch.tensor([3.0, -3.0])}
+    loss, logged = recovery_terms(module, other)
+    assert (loss > 0.1, logged["train/hidden_state_loss"] < 1e-8) == (True, True)
+    wrong = LogitDistillation(student, parent, sgd, linear_warmup)
+    assert recovery_terms(wrong, batch)[0] > 0.1
 
 
 def test_teacher_is_frozen_and_in_no_checkpoint_of_the_student(tiny_model: Callable[..., Any]) -> None:

@@ -90,9 +90,9 @@ def canonical_measurement(measurement: dict[str, Any]) -> dict[str, Any]:
 def _other_tables(compression: dict[str, Any]) -> bool:
     """Whether the embedding tables answer the training texts otherwise than the parent's; a vocabulary that keeps each
     piece of theirs does not."""
-    low_rank = compression.get("embeddings", {}).get("method", "none") != "none"
+    low_rank: bool = compression.get("embeddings", {}).get("method", "none") != "none"
     vocabulary = compression.get("vocabulary", {})
-    return low_rank or (vocabulary.get("method", "none") != "none" and vocabulary["min_count"] > 1)
+    return low_rank or (vocabulary.get("method", "none") != "none" and int(vocabulary["min_count"]) > 1)
 
 
 def _teaching(chosen: dict[str, Any]) -> dict[str, Any]:
