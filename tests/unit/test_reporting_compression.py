@@ -283,6 +283,24 @@ def test_seeds_are_one_figure(make: Make) -> None:
     assert [len(a.cells) for a in answers(goals, seeds)] == [2]
 
 
+def test_the_steps_behind_a_cell_say_how_long_they_took(make: Make, tmp_path: Path) -> None:
+    outcome = make(compression(pruning=CUT), wrong(), wrong())
+    above: dict[str, Any] = {}
+    for step, seconds in (("train", 900.0), ("prune", 40.0), ("prune", 50.0), ("export", 6.0)):
+        name = f"{step}{seconds:g}"
+        folder = tmp_path / "store" / "artifacts" / step / name
+        folder.mkdir(parents=True)
+        (folder / "artifact.json").write_text(json.dumps({"seconds": seconds, "inputs": above}))
+        above = {"model": {"step": step, "fingerprint": name}}
+    artifact = Path(outcome["folder"]) / "artifact.json"
+    inputs = json.loads(artifact.read_text())["inputs"]
+    artifact.write_text(json.dumps({"inputs": inputs | {"candidate": above["model"]}}))
+    [cell] = cells(outcome)
+    assert cell.seconds() == {"prune": 90.0, "export": 6.0}
+    assert list(cell.seconds()) == ["prune", "export"]
+    assert "- 50 % cut, no retraining, pruning: prune 90, export 6" in goals_report("sst2_minilm", [cell])
+
+
 def test_counts_of_one_record_stand_in_for_answers_that_are_gone(make: Make) -> None:
     [cell] = cells(make(compression(), wrong(0, 1, 2), wrong(2, 3)))
     with_answers = drop_of([cell])

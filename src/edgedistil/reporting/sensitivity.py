@@ -2,8 +2,8 @@
 
 A prune step notes, for every layer's heads and neurons, the damage that its score expects at each number of units kept
 (``curves``) and what was kept; an export step the error that each node alone brings in when it is quantised
-(``sensitivity``, with ``compression.quantization.sensitivity=true`` or ``max_drop``); a profile step the milliseconds of
-each number of heads and each width on a device.
+(``sensitivity``, with ``compression.quantization.sensitivity=true`` or ``max_drop``); a profile step the milliseconds
+of each number of heads and each width on a device.
 """
 
 from collections.abc import Iterator, Sequence
