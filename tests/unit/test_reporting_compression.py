@@ -1,4 +1,4 @@
-"""What reports say of compression: goals, products of parts, chains, the frontier; from records and answers in a store."""
+"""What reports say of compression: goals, products of parts, chains, the frontier; from records and answers."""
 
 import json
 import math
@@ -93,7 +93,8 @@ def make(tmp_path: Path) -> Make:
         record = {
             "fingerprint": folder.name, "names": names, "compression": how, "device": {"threads": 1}, "seed": seed,
             "quality": scores(right, parent) | {"sample": False}, "size": {"model_mb": mb}, "model": {},
-            "parent_size": {"model_mb": 90.0}, "environment": {"isa": ["avx2"]}, **(times if timed else {"timed": False}),
+            "parent_size": {"model_mb": 90.0}, "environment": {"isa": ["avx2"]},
+            **(times if timed else {"timed": False}),
         }
         if test:
             record["test_quality"] = scores(right, parent) | {"kept_from_training": True}

@@ -68,7 +68,8 @@ def exported(artifact: Callable[..., Path]) -> Path:
     config = {"config.json": {"dim": 32, "n_heads": 4}}
     first = artifact("prune", "p1", pruned_facts((3, 48), (4, 64), curves=curves()),
                      {"model": trained, "profile": profile}, config)
-    second = artifact("prune", "p2", pruned_facts((2, 32), (4, 16), curves=curves(steepness=9.0)), {"model": first}, config)
+    again = pruned_facts((2, 32), (4, 16), curves=curves(steepness=9.0))
+    second = artifact("prune", "p2", again, {"model": first}, config)
     return artifact("export", "e", {"sensitivity": NODES}, {"model": second})
 
 
