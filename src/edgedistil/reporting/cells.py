@@ -117,7 +117,10 @@ def same(one: Parts, other: Parts) -> bool:
 def part_label(name: str, options: dict[str, Any]) -> str:
     """A person's name for one part."""
     if name == "pruning":
-        return f"{options['method']} {100 * options['ratio']:g} %" if options.get("ratio") else "pruning"
+        wanted = (
+            f"{options['target']:g} {options['budget']}" if "target" in options else f"{100 * options['ratio']:g} %"
+        )
+        return f"{options['method']} {wanted}" + (f" in {options['steps']} steps" if "steps" in options else "")
     if name == "quantization":
         return str(options["method"])
     named = {"recovery": "recovery", "embeddings": "low rank", "vocabulary": "vocabulary", "qat": "QAT"}
