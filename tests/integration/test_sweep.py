@@ -96,11 +96,25 @@ def test_parity_of_fp32_is_tight(rows: list[dict[str, str]]) -> None:
 def test_table_is_printed_and_kept(swept: Any, rows: list[dict[str, str]]) -> None:
     kept = (swept.folder / "table.md").read_text()
     assert kept.strip() in swept.bench.out
-    lines = [line for line in kept.splitlines() if line.startswith("|")]
+    lines = kept.split("\n\n")[0].splitlines()
     assert len(lines) == 2 + 6
     for r in rows:
         line = next(x for x in lines if x.split("|")[1].strip() == r["compression"])
         assert f"{100 * float(r['accuracy']):.2f}" in line
+
+
+def test_the_report_says_whether_the_parts_multiply(swept: Any, rows: list[dict[str, str]]) -> None:
+    products = (swept.folder / "table.md").read_text().split("### Do the parts multiply?")[1]
+    lines = [[c.strip() for c in x.strip("|").split("|")] for x in products.splitlines() if x.startswith("| ")][1:]
+    assert [line[0] for line in lines] == ["structured 50 % × int8_dynamic", "structured 50 % × int4_ort"]
+    size = {(r["pruning"], r["quantization"]): float(r["size_model_mb"]) for r in rows}
+    right = {(r["pruning"], r["quantization"]): int(r["right"]) for r in rows}
+    dense = ("none", "none")
+    for line, method in zip(lines, ("int8_dynamic", "int4_ort"), strict=True):
+        cut, small = size[dense] / size["structured", "none"], size[dense] / size["none", method]
+        assert line[2] == f"{cut:.2f} · {small:.2f} → {cut * small:.2f}"
+        assert line[3] == f"{size[dense] / size['structured', method]:.2f}"
+        assert line[8] == f"{100 * (right[dense] - right['structured', method]) / 80:+.2f}"
 
 
 def test_pareto_is_a_picture(swept: Any) -> None:

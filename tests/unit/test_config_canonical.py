@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from edgedistil.config.canonical import canonical_compression, compression_label
+from edgedistil.config.canonical import (
+    UNTIL,
+    canonical_compression,
+    canonical_measurement,
+    compression_label,
+)
 from edgedistil.config.compatibility import why_impossible
 from edgedistil.config.schemas import Compression, Pruning, Quantization, Recovery
 
@@ -42,6 +47,44 @@ def test_a_trimmed_vocabulary_is_another_cell_and_a_whole_one_is_not() -> None:
     assert "vocabulary" not in canonical_compression(whole)
     assert canonical_compression(trimmed)["vocabulary"]["method"] == "trimmed"
     assert compression_label(canonical_compression(trimmed)) == "dense · vocabulary · FP32"
+
+
+def whole_chain(**changes: Any) -> dict[str, Any]:
+    chosen = compression("structured", recovery="distillation", quantization="int8_dynamic")
+    chosen["vocabulary"]["method"] = "trimmed"
+    return chosen | changes
+
+
+def test_a_chain_stops_where_it_is_told_to() -> None:
+    rows = {last: canonical_compression(whole_chain(until=last)) for last in UNTIL}
+    assert [compression_label(rows[last]) for last in UNTIL] == [
+        "dense · FP32",
+        "structured 50 % · FP32",
+        "structured 50 % + recovery · FP32",
+        "structured 50 % + recovery · FP32",
+        "structured 50 % + recovery · vocabulary · FP32",
+        *["structured 50 % + recovery · vocabulary · INT8"] * 3,
+    ]
+    # Where it stops says nothing more than what was done: the cells are those of chains that ask for no more.
+    assert all("until" not in row for row in rows.values())
+    assert rows["dense"] == canonical_compression(compression())
+    assert rows["pruning"] == canonical_compression(compression("structured"))
+    assert rows["all"] == canonical_compression(whole_chain())
+    plain = whole_chain()
+    del plain["until"]
+    assert canonical_compression(plain) == rows["all"]
+
+
+def test_before_its_end_a_chain_has_an_eight_bit_table() -> None:
+    chosen = compression(quantization="int8_dynamic", embeddings="int4")
+    assert canonical_compression(chosen | {"until": "quantization"})["quantization"]["embeddings"] is True
+    assert canonical_compression(chosen | {"until": "all"})["quantization"]["embeddings"] == "int4"
+
+
+def test_a_measurement_of_quality_alone_reads_no_counts() -> None:
+    timed = {"mode": "quick", "rounds": 32, "repeat": 1}
+    assert canonical_measurement(timed) == timed
+    assert canonical_measurement(timed | {"mode": "quality"}) == {"mode": "quality", "repeat": 1}
 
 
 @pytest.mark.parametrize("method", ["structured", "magnitude"])

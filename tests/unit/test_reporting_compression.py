@@ -1,4 +1,4 @@
-"""What reports say of compression: goals, products of parts, chains, the frontier; from records and answers in a store."""
+"""What reports say of compression: goals, products of parts, chains, the frontier; from records and answers."""
 
 import json
 import math
@@ -93,7 +93,8 @@ def make(tmp_path: Path) -> Make:
         record = {
             "fingerprint": folder.name, "names": names, "compression": how, "device": {"threads": 1}, "seed": seed,
             "quality": scores(right, parent) | {"sample": False}, "size": {"model_mb": mb}, "model": {},
-            "parent_size": {"model_mb": 90.0}, "environment": {"isa": ["avx2"]}, **(times if timed else {"timed": False}),
+            "parent_size": {"model_mb": 90.0}, "environment": {"isa": ["avx2"]},
+            **(times if timed else {"timed": False}),
         }
         if test:
             record["test_quality"] = scores(right, parent) | {"kept_from_training": True}
@@ -281,6 +282,24 @@ def test_seeds_are_one_figure(make: Make) -> None:
     assert kept_share(seeds) == pytest.approx(0.9985)
     goals = {"rows": [{"name": "x", "cell": {"quantization.method": ["int8_dynamic"], "vocabulary.method": ["none"]}}]}
     assert [len(a.cells) for a in answers(goals, seeds)] == [2]
+
+
+def test_the_steps_behind_a_cell_say_how_long_they_took(make: Make, tmp_path: Path) -> None:
+    outcome = make(compression(pruning=CUT), wrong(), wrong())
+    above: dict[str, Any] = {}
+    for step, seconds in (("train", 900.0), ("prune", 40.0), ("prune", 50.0), ("export", 6.0)):
+        name = f"{step}{seconds:g}"
+        folder = tmp_path / "store" / "artifacts" / step / name
+        folder.mkdir(parents=True)
+        (folder / "artifact.json").write_text(json.dumps({"seconds": seconds, "inputs": above}))
+        above = {"model": {"step": step, "fingerprint": name}}
+    artifact = Path(outcome["folder"]) / "artifact.json"
+    inputs = json.loads(artifact.read_text())["inputs"]
+    artifact.write_text(json.dumps({"inputs": inputs | {"candidate": above["model"]}}))
+    [cell] = cells(outcome)
+    assert cell.seconds() == {"prune": 90.0, "export": 6.0}
+    assert list(cell.seconds()) == ["prune", "export"]
+    assert "- 50 % cut, no retraining, pruning: prune 90, export 6" in goals_report("sst2_minilm", [cell])
 
 
 def test_counts_of_one_record_stand_in_for_answers_that_are_gone(make: Make) -> None:

@@ -63,12 +63,13 @@ TABLE = {"tokens": 32, "distinct_last": True, "parts": {
 @pytest.fixture
 def exported(artifact: Callable[..., Path]) -> Path:
     """A model cut twice with a device's table, and exported with its nodes judged."""
-    trained = artifact("train", "t", {})
+    config = {"config.json": {"dim": 32, "n_heads": 4, "hidden_dim": 64}}
+    trained = artifact("train", "t", {}, {}, config)
     profile = artifact("profile", "l", {}, {"model": trained}, {"latency_table.json": TABLE})
-    config = {"config.json": {"dim": 32, "n_heads": 4}}
     first = artifact("prune", "p1", pruned_facts((3, 48), (4, 64), curves=curves()),
                      {"model": trained, "profile": profile}, config)
-    second = artifact("prune", "p2", pruned_facts((2, 32), (4, 16), curves=curves(steepness=9.0)), {"model": first}, config)
+    again = pruned_facts((2, 32), (4, 16), curves=curves(steepness=9.0))
+    second = artifact("prune", "p2", again, {"model": first}, config)
     return artifact("export", "e", {"sensitivity": NODES}, {"model": second})
 
 
@@ -101,11 +102,31 @@ def test_nodes_are_listed_with_what_they_became(exported: Path) -> None:
 
 
 def test_without_a_device_there_are_no_milliseconds(artifact: Callable[..., Path]) -> None:
-    config = {"config.json": {"hidden_size": 32, "num_attention_heads": 4}}
-    cut = artifact("prune", "p", pruned_facts((3, 48), curves=curves(1)), {}, config)
+    config = {"config.json": {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}}
+    trained = artifact("train", "t", {}, {}, config)
+    cut = artifact("prune", "p", pruned_facts((3, 48), curves=curves(1)), {"model": trained}, config)
     text = sensitivity_tables(found_in(cut, [])[0])
     assert "ms" not in rows_of(text)[0]
     assert rows_of(text)[1] == ["0", "heads", "3 of 4", "1", "2", "3", "1", "0.00"]
+
+
+def test_a_gradual_cut_is_a_path_of_structures(artifact: Callable[..., Path], tmp_path: Path) -> None:
+    config = {"config.json": {"dim": 32, "n_heads": 4, "hidden_dim": 64}}
+    before = {"structure.json": {"layers": [{"heads": 4, "ffn": 64}, {"heads": 3, "ffn": 48}]}}
+    trained = artifact("train", "t", {}, {}, config | before)
+    path = [
+        {"step": 1, "layers": [{"heads": 4, "ffn": 48}, {"heads": 3, "ffn": 32}], "expected_damage": 0.25},
+        {"step": 2, "layers": [{"heads": 3, "ffn": 32}, {"heads": 1, "ffn": 16}], "expected_damage": 1.5,
+         "held_out": {"answers_changed": 0.0625, "texts": 64}},
+    ]
+    cut = artifact("prune_gradually", "g", pruned_facts((3, 32), (1, 16), path=path), {"model": trained}, config)
+    [found] = found_in(cut, [])
+    assert found.full == before["structure.json"]["layers"]
+    assert found.structure == path[1]["layers"]
+    assert rows_of(sensitivity_tables(found))[1:] == [
+        ["1", "4 3", "48 32", "0.25", "-"], ["2", "3 1", "32 16", "1.5", "answers changed 0.0625"]]
+    assert main(["sensitivity", str(cut), "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "sensitivity.png").stat().st_size > 5000
 
 
 def test_cells_of_a_sweep_that_share_a_chain_are_one(exported: Path, artifact: Callable[..., Path]) -> None:

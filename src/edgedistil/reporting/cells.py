@@ -14,6 +14,8 @@ from ..store.store import Store
 PARTS = ("pruning", "recovery", "embeddings", "vocabulary", "quantization", "qat", "table")
 # What goes with a part when it is left out: nothing is recovered or trained for it then.
 _FOLLOWERS = {"pruning": ("recovery",), "quantization": ("qat", "table")}
+# Steps that leave the model that is compressed.
+_BEFORE = ("train", "adopt", "adopt_onnx", "twin")
 Parts = dict[str, dict[str, Any]]
 
 
@@ -70,6 +72,22 @@ class Measured:
         tensors = load_file(file)
         return tensors["logits"].argmax(-1) == tensors["labels"]
 
+    def seconds(self) -> dict[str, float]:
+        """Wall seconds of the steps that compressed the model, in order, by step; those that the store still has."""
+        store, found = Store(self.folder.parents[2]), []
+        source = self._inputs().get("candidate")
+        while source and source["step"] not in _BEFORE:
+            folder = store.find(source["step"], source["fingerprint"])
+            if folder is None:
+                break
+            artifact = read_json(folder / "artifact.json")
+            found.append((source["step"], float(artifact["seconds"])))
+            source = artifact["inputs"].get("model")
+        total: dict[str, float] = {}
+        for step, spent in reversed(found):
+            total[step] = total.get(step, 0.0) + spent
+        return total
+
 
 def parts_of(compression: dict[str, Any]) -> Parts:
     """The parts of a canonical compression. A 4-bit table of an INT8 model is a part of its own."""
@@ -99,7 +117,10 @@ def same(one: Parts, other: Parts) -> bool:
 def part_label(name: str, options: dict[str, Any]) -> str:
     """A person's name for one part."""
     if name == "pruning":
-        return f"{options['method']} {100 * options['ratio']:g} %" if options.get("ratio") else "pruning"
+        wanted = (
+            f"{options['target']:g} {options['budget']}" if "target" in options else f"{100 * options['ratio']:g} %"
+        )
+        return f"{options['method']} {wanted}" + (f" in {options['steps']} steps" if "steps" in options else "")
     if name == "quantization":
         return str(options["method"])
     named = {"recovery": "recovery", "embeddings": "low rank", "vocabulary": "vocabulary", "qat": "QAT"}

@@ -175,7 +175,14 @@ def goals_report(name: str, cells: Sequence[Measured]) -> str:
     head += ["file: goal", "measured", "verdict", "× eager FP32 at 32: goal", "measured [95 %]", "verdict"]
     body = [_line(a, cells, goals, tested) if a.cells else _nothing(a, len(head)) for a in found]
     commands = [f"- {a.goal['name']}: {c}" for a in found for c in _commands(a.cells)]
-    parts = [f"### {goals['title']}", markdown(head, body), goals["note"], *_seeds(found), "\n".join(commands)]
+    parts = [
+        f"### {goals['title']}",
+        markdown(head, body),
+        goals["note"],
+        *_seeds(found),
+        *_times(found),
+        "\n".join(commands),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -241,6 +248,16 @@ def _seeds(found: Sequence[Answer]) -> list[str]:
             said += [f"{name} {', '.join(f'{p:+.2f}' for p in own.seeds)}"] if own else []
         lines.append(f"- {a.goal['name']}, {a.cells[0].label}: {'; '.join(said)}")
     return ["Seed by seed:\n\n" + "\n".join(lines)] if lines else []
+
+
+def _times(found: Sequence[Answer]) -> list[str]:
+    """How long compressing took, where the store still has the steps."""
+    lines = []
+    for a in found:
+        steps = [", ".join(f"{step} {s:.0f}" for step, s in cell.seconds().items()) for cell in a.cells]
+        if any(steps):
+            lines.append(f"- {a.goal['name']}, {a.cells[0].label}: {'; '.join(steps)}")
+    return ["Seconds that the steps took on this machine, seed by seed:\n\n" + "\n".join(lines)] if lines else []
 
 
 def _commands(cells: Sequence[Measured]) -> list[str]:

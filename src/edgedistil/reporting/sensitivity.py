@@ -2,8 +2,8 @@
 
 A prune step notes, for every layer's heads and neurons, the damage that its score expects at each number of units kept
 (``curves``) and what was kept; an export step the error that each node alone brings in when it is quantised
-(``sensitivity``, with ``compression.quantization.sensitivity=true`` or ``max_drop``); a profile step the milliseconds of
-each number of heads and each width on a device.
+(``sensitivity``, with ``compression.quantization.sensitivity=true`` or ``max_drop``); a profile step the milliseconds
+of each number of heads and each width on a device.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from .table import markdown
 
 HEADS, NEURONS = "heads", "neurons"
 LATENCY_FILE = "latency_table.json"
+_PRUNES = ("prune", "prune_gradually")
 _SHARES = (0.25, 0.5, 0.75)
 _FLOAT_BYTES = 4
 
@@ -59,7 +60,14 @@ class PartCurve:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """All that one compressed model says; ``nodes`` are rows as the export step notes them, the worst first."""
+    """All that one compressed model says.
+
+    Attributes:
+        structure, full: heads and width (``ffn``) of each layer, after all cuts and before the first.
+        path: the steps of a gradual cut, as that step notes them.
+        nodes: rows as the export step notes them, the worst first; ``quantization`` is what else it notes.
+        tokens: of the texts that the device's table is of.
+    """
 
     label: str
     parts: list[PartCurve]
@@ -68,6 +76,7 @@ class Sensitivity:
     nodes: list[dict[str, Any]]
     quantization: dict[str, Any]
     tokens: int | None
+    path: list[dict[str, Any]] = field(default_factory=list)
 
 
 def found_in(folder: Path, cells: Sequence[dict[str, Any]]) -> list[Sensitivity]:
@@ -98,19 +107,25 @@ def found_in(folder: Path, cells: Sequence[dict[str, Any]]) -> list[Sensitivity]
 
 def _of_chain(folder: Path) -> tuple[tuple[str, ...], Sensitivity] | None:
     chain = list(_ancestry(folder))
-    prunes = [(f, a) for f, a in chain if a["step"] == "prune" and (a["facts"] or {}).get("curves")]
+    prunes = [
+        (f, a) for f, a in chain if a["step"] in _PRUNES and (a["facts"] or {}).get("structure", {}).get("layers")
+    ]
     export = next(
         (a for _, a in reversed(chain) if a["step"] == "export" and "sensitivity" in (a["facts"] or {})), None
     )
     if not prunes and export is None:
         return None
     table = next((read_json(f / LATENCY_FILE) for f, a in chain if (f / LATENCY_FILE).is_file()), None)
-    parts, structure, full = _parts(prunes, table) if prunes else ([], [], [])
+    structure: list[dict[str, int]] = prunes[-1][1]["facts"]["structure"]["layers"] if prunes else []
+    full = _structure_before(folder, prunes[0][1]) if prunes else []
+    parts = _parts(*prunes[0], structure, table) if prunes else []
+    path = [step for _, a in prunes for step in a["facts"].get("path", [])]
     quantization = (export or {}).get("facts", {}).get("sensitivity", {})
     key = tuple(a["fingerprint"] for a in (*(a for _, a in prunes), *([export] if export else [])))
     label = export["label"] if export else prunes[-1][1]["label"]
     nodes = quantization.get("nodes", [])
-    return key, Sensitivity(label, parts, structure, full, nodes, quantization, table["tokens"] if table else None)
+    tokens = table["tokens"] if table else None
+    return key, Sensitivity(label, parts, structure, full, nodes, quantization, tokens, path)
 
 
 def _ancestry(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -130,14 +145,12 @@ def _ancestry(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _parts(
-    prunes: Sequence[tuple[Path, dict[str, Any]]], table: dict[str, Any] | None
-) -> tuple[list[PartCurve], list[dict[str, int]], list[dict[str, int]]]:
-    """Curves of the first cut with what the last one kept; (heads and width by layer) after and before."""
-    facts, last = prunes[0][1]["facts"], prunes[-1][1]["facts"]
-    structure = last["structure"]["layers"]
-    width, head_size = _width(prunes[0][0]), last["structure"]["head_size"]
+    folder: Path, prune: dict[str, Any], structure: list[dict[str, int]], table: dict[str, Any] | None
+) -> list[PartCurve]:
+    """Curves of the first cut, with what was left in the end (``structure``); a gradual cut has none."""
+    facts, width = prune["facts"], _config(folder)["width"]
     parts = []
-    for curve in facts["curves"]:
+    for curve in facts.get("curves", []):
         heads = curve["kind"] == HEADS
         parts.append(
             PartCurve(
@@ -146,19 +159,32 @@ def _parts(
                 curve["units"],
                 curve["damage"],
                 structure[curve["layer"]]["heads" if heads else "ffn"],
-                head_size * (4 * width + 3) if heads else 2 * width + 1,
+                facts["structure"]["head_size"] * (4 * width + 3) if heads else 2 * width + 1,
                 _times(table, curve["kind"], curve["layer"] == len(structure) - 1),
             )
         )
-    full = [{"heads": 0, "ffn": 0} for _ in structure]
-    for part in parts:
-        full[part.layer]["heads" if part.kind == HEADS else "ffn"] = part.all
-    return parts, structure, full
+    return parts
 
 
-def _width(folder: Path) -> int:
+def _structure_before(folder: Path, prune: dict[str, Any]) -> list[dict[str, int]]:
+    """Of the model that a prune step read: its ``structure.json``, else layers that are all as its config says."""
+    source = prune["inputs"]["model"]
+    model = Store(folder.parents[2]).find(source["step"], source["fingerprint"])
+    if model is not None and (model / "structure.json").is_file():
+        return [{"heads": x["heads"], "ffn": x["ffn"]} for x in read_json(model / "structure.json")["layers"]]
+    layers = len(prune["facts"]["structure"]["layers"])
+    if model is not None:
+        config = _config(model)
+        return [{"heads": config["heads"], "ffn": config["ffn"]}] * layers
+    raise UserError(f"the model that {prune['label']!r} was cut from is no longer in the store; make it again")
+
+
+def _config(folder: Path) -> dict[str, int]:
+    """Width, heads and FFN width of a BERT's or DistilBERT's ``config.json``."""
     config = read_json(folder / "config.json")
-    return int(config.get("dim") or config["hidden_size"])
+    names = {"width": ("dim", "hidden_size"), "heads": ("n_heads", "num_attention_heads")}
+    names["ffn"] = ("hidden_dim", "intermediate_size")
+    return {key: int(config.get(one) or config[other]) for key, (one, other) in names.items()}
 
 
 def _times(table: dict[str, Any] | None, kind: str, last: bool) -> dict[int, float]:
@@ -183,6 +209,12 @@ def sensitivity_tables(found: Sensitivity) -> str:
         head = ["layer", "part", "kept", *(f"damage at − {100 * s:g} %" for s in _SHARES), "of the cut", "MB saved"]
         head += [f"ms saved at {found.tokens} tokens", "damage / ms"] if timed else []
         parts += [markdown(head, [_part_line(part, timed) for part in found.parts]), _PRUNING_NOTE]
+    if found.path:
+        head = ["step", "heads by layer", "FFN widths by layer", "damage expected", "held out, after it"]
+        parts.append(markdown(head, [_path_line(step) for step in found.path]))
+    elif found.structure and not found.parts:
+        kept = [[str(i), str(x["heads"]), str(x["ffn"])] for i, x in enumerate(found.structure)]
+        parts.append(markdown(["layer", "heads kept", "FFN width kept"], kept))
     if found.nodes:
         head = ["node", "rms of the logits' error", "KL", "answers flipped", "MB saved", "became"]
         lines = [
@@ -221,6 +253,13 @@ def _part_line(part: PartCurve, timed: bool) -> list[str]:
         ms = part.saved_ms()
         line += ["-" if ms is None else f"{ms:.3f}", f"{of_cut / ms:.3g}" if ms else "-"]
     return line
+
+
+def _path_line(step: dict[str, Any]) -> list[str]:
+    held_out = {k: v for k, v in (step.get("held_out") or {}).items() if isinstance(v, int | float) and k != "texts"}
+    said = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in held_out.items())
+    heads, widths = (" ".join(str(x[key]) for x in step["layers"]) for key in ("heads", "ffn"))
+    return [str(step["step"]), heads, widths, f"{step['expected_damage']:.3g}", said or "-"]
 
 
 def _node_note(quantization: dict[str, Any]) -> str:

@@ -18,16 +18,17 @@ def draw_sensitivity(found: Sensitivity, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    left, right = bool(found.parts), bool(found.nodes)
+    left, right = bool(found.structure), bool(found.nodes)
     nodes = found.nodes[:_MOST_NODES]
-    height = max(8.0 if left else 4.0, 0.24 * len(nodes) + 1.5)
+    height = max(8.0 if found.parts else 4.0, 0.24 * len(nodes) + 1.5)
     figure = pyplot.figure(figsize=(6.6 * left + 6.6 * right, height), layout="constrained")
     columns = figure.subfigures(1, left + right, squeeze=False)[0]
     if left:
-        axes = columns[0].subplots(3, 1)
-        _curves(axes[0], found, HEADS, "heads")
-        _curves(axes[1], found, NEURONS, "FFN neurons")
-        _structure(axes[2], found)
+        axes = columns[0].subplots(3 if found.parts else 1, 1, squeeze=False)[:, 0]
+        if found.parts:
+            _curves(axes[0], found, HEADS, "heads")
+            _curves(axes[1], found, NEURONS, "FFN neurons")
+        _structure(axes[-1], found)
     if right:
         _nodes(columns[-1], nodes, found)
     figure.suptitle(found.label, fontsize=10)
@@ -84,6 +85,7 @@ def _nodes(place: Any, nodes: list[dict[str, Any]], found: Sensitivity) -> None:
     bytes_saved.barh(rows, [n["bytes_saved"] / 1e6 for n in nodes], color="0.6")
     error.set_yticks(list(rows), [str(n["node"]) for n in nodes], fontsize=7)
     error.invert_yaxis()
+    error.margins(y=0.01)
     error.set_xlabel("error of the logits, this node alone\n(rms over the logits' rms)", fontsize=8)
     bytes_saved.set_xlabel("MB saved (log)", fontsize=8)
     if any(n["bytes_saved"] > 0 for n in nodes):
