@@ -8,7 +8,6 @@ QUESTION_ANSWERING = "question_answering"
 # What of the task group says how contexts are cut into windows and answers are chosen.
 WINDOW_OPTIONS = ("stride", "max_question_length", "max_answer_length", "n_best")
 _METRICS = ("f1", "exact_match")
-_PRUNING = ("none", "magnitude")
 _QUANTIZATION = ("none", "int8_dynamic", "int4_ort")
 _BASELINES = ("onnxruntime_fp32", "torch_fp32")
 
@@ -29,8 +28,6 @@ def check_question_answering(plain: dict[str, Any]) -> None:
         raise UserError(f"task.test_texts={task['test_texts']} is for texts with labels; leave it out")
     compression = plain.get("compression")
     if compression:
-        _supported("compression.pruning.method", compression["pruning"]["method"], _PRUNING)
-        _supported("compression.vocabulary.method", compression["vocabulary"]["method"], ("none",))
         _supported("compression.quantization.method", compression["quantization"]["method"], _QUANTIZATION)
     for baseline in plain.get("device", {}).get("baselines", []):
         _supported("device.baselines", baseline, _BASELINES)

@@ -6,13 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .answers import answers_of
 from .base import TrainingModule
 from .fine_tuning import Batch, model_inputs
-from .losses import hidden_state_loss, soft_target_loss
+from .losses import hidden_state_loss
 
 
 class LogitDistillation(TrainingModule):
     """The student learns the parent's softened logits and, at equal width and depth, its hidden states; no labels.
+
+    Of classes, or of starts and ends (:mod:`.answers`).
 
     Args:
         network: the student, trained.
@@ -35,6 +38,7 @@ class LogitDistillation(TrainingModule):
         super().__init__(network, optimizer, scheduler)
         # In a list, so that Lightning neither moves it to train mode nor writes it into checkpoints.
         self._teacher = [teacher.eval().requires_grad_(False)]
+        self._answers = answers_of(network)
         self._temperature, self._hidden_weight = temperature, hidden_weight
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -44,7 +48,8 @@ class LogitDistillation(TrainingModule):
             self._teacher[0].to(self.device)
             target = self._teacher[0](**inputs, output_hidden_states=deep)
         answer = self.network(**inputs, output_hidden_states=deep)
-        loss = soft_target_loss(answer.logits.float(), target.logits.float(), self._temperature)
+        logits, expected = (self._answers.logits(found).float() for found in (answer, target))
+        loss = self._answers.distance(logits, expected, batch, self._temperature)
         self.log("train/soft_target_loss", loss)
         if deep:
             hidden = hidden_state_loss(

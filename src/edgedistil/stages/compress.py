@@ -6,7 +6,6 @@ from typing import Any
 
 from ..learning.quiet import quiet
 from ..store.files import link_or_copy
-from ..tasks.training_part import training_part
 
 log = logging.getLogger("edgedistil")
 
@@ -46,8 +45,8 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
 
     from ..compression.structured import choose, cut
     from ..config.build import build, check_nodes
-    from ..tasks.batching import collate, rows
     from ..tasks.encode import load_tokenizer
+    from ..tasks.material import material
 
     options = request["options"]
     pruning, task = options["pruning"], options["task"]
@@ -55,15 +54,13 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(options["seed"])
     source = Path(request["inputs"]["model"])
     tokenizer = load_tokenizer(source, task["max_length"])
-    examples = training_part(request, pruning["calibration_sentences"])
-    data = rows(tokenizer, examples)
-    pad_id = network.config.pad_token_id or 0
-    batches = [collate(data[i : i + 32], pad_id) for i in range(0, len(data), 32)]
+    texts = material(request, tokenizer, network.config.pad_token_id or 0)
+    batches = texts.batches(pruning["calibration_sentences"])
     scores = build(pruning["importance"])(network, batches)
     kept = choose(network, scores, pruning["ratio"], pruning["ffn_multiple"])
     removed = cut(network, kept)
     log.info("kept heads %s, neurons %s", [len(k.heads) for k in kept], [len(k.neurons) for k in kept])
-    return {"removed_share": removed, "calibration_sentences": len(examples)}
+    return {"removed_share": removed, "calibration_sentences": sum(len(batch["input_ids"]) for batch in batches)}
 
 
 def take_tokenizer(source: Path, output: Path) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from ..learning.quiet import quiet
-from ..tasks.training_part import training_part
 from .compress import take_tokenizer
 
 
@@ -15,9 +14,9 @@ def recover(request: dict[str, Any]) -> dict[str, Any]:
     from ..config.build import build, check_nodes
     from ..models.folder import count_parameters, save_model
     from ..models.reference import read_reference, write_reference
-    from ..models.shrunken import load_classifier, structure_of
-    from ..tasks.datamodule import TextDataModule
+    from ..models.shrunken import load_model, structure_of
     from ..tasks.encode import load_tokenizer
+    from ..tasks.material import material
     from .train import fit
 
     quiet()
@@ -28,20 +27,11 @@ def recover(request: dict[str, Any]) -> dict[str, Any]:
     )
     check_nodes(recovery["optimizer"], "compression.recovery.optimizer", ("params",))
     lightning.seed_everything(options["seed"], verbose=False)
-    network = load_classifier(source).train()
-    teacher = load_classifier(Path(request["inputs"]["teacher"]))
+    network = load_model(source).train()
+    teacher = load_model(Path(request["inputs"]["teacher"]))
+    texts = material(request, load_tokenizer(source, task["max_length"]), network.config.pad_token_id or 0)
     # At most what the steps can see, so that a short recovery does not tokenise a large corpus.
-    examples = training_part(request, recovery["steps"] * recovery["batch_size"])
-    tokenizer = load_tokenizer(source, task["max_length"])
-    data = TextDataModule(
-        tokenizer,
-        examples,
-        examples.take([]),
-        network.config.pad_token_id or 0,
-        recovery["batch_size"],
-        True,
-        options["seed"],
-    )
+    data = texts.data(recovery["steps"] * recovery["batch_size"], recovery["batch_size"])
     module = build(
         recovery["objective"],
         network=network,

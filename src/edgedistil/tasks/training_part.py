@@ -7,6 +7,7 @@ from typing import Any
 
 from .examples import Examples, load
 from .parts import divide
+from .questions import Questions, hold_out_paragraphs, load_questions
 from .source import Source
 
 
@@ -32,6 +33,25 @@ def held_out_part(request: dict[str, Any]) -> Examples:
 def test_part(request: dict[str, Any]) -> Examples:
     """The texts of the training split that nothing is learnt from nor chosen on (``task.test_texts``)."""
     return _parts(request)[2]
+
+
+def training_questions(request: dict[str, Any]) -> Questions:
+    """The questions of a question answering task's training part: none of a paragraph held out for model choice."""
+    everything, (rest, _) = _questions(request)
+    return everything.take(rest)
+
+
+def held_out_questions(request: dict[str, Any]) -> Questions:
+    """The questions of the paragraphs that models are chosen on, and that no step learns from."""
+    everything, (_, held_out) = _questions(request)
+    return everything.take(held_out)
+
+
+def _questions(request: dict[str, Any]) -> tuple[Questions, tuple[list[int], list[int]]]:
+    options = request["options"]
+    task, seed = options["task"], options["seed"]
+    everything = load_questions(task, Source(options["data"], request["runtime"]["files"]), "train", seed)
+    return everything, hold_out_paragraphs(everything, task["held_out"], seed)
 
 
 def _parts(request: dict[str, Any]) -> tuple[Examples, Examples, Examples]:

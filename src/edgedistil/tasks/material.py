@@ -1,0 +1,173 @@
+"""What compression may learn from: the training part of a task, as its models read it.
+
+Texts with labels and questions with contexts are read, batched and held out in ways of their own; whoever scores
+heads, calibrates ranges, recovers or counts word pieces asks :func:`material` and need not know which it is.
+"""
+
+import logging
+import random
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor
+
+from ..config.question_answering import QUESTION_ANSWERING
+from ..errors import UserError
+from .batching import collate, rows
+from .encode import encode
+from .questions import Questions
+from .span_answers import share_found
+from .training_part import held_out_part, held_out_questions, training_part, training_questions
+from .windows import Window, windows
+
+if TYPE_CHECKING:
+    from .resumption import Resumable
+
+log = logging.getLogger("edgedistil")
+# What the options for calibration ask for at least: from fewer texts no score and no range means anything.
+FEWEST = 16
+
+
+class Material(Protocol):
+    """The training part of a task; everything is drawn with the step's seed, and nothing held out is in it."""
+
+    def batches(self, limit: int, size: int = 32) -> list[dict[str, Tensor]]:
+        """At most ``limit`` texts (or windows), ``size`` a batch, with what is right beside them: ``labels``, or as
+        transformers calls them ``start_positions`` and ``end_positions``, ``[batch]`` each.
+
+        Raises:
+            UserError: there are fewer than :data:`FEWEST`.
+        """
+
+    def ids(self, limit: int) -> list[tuple[list[int], list[int]]]:
+        """(token ids, token types) of the same texts or windows as :meth:`batches`; raises as it does."""
+
+    def data(self, limit: int, batch_size: int) -> "Resumable":
+        """A LightningDataModule of at most ``limit`` of them, to train on; nothing to validate on."""
+
+    def piece_ids(self, tokenizer: Any, held_out: bool = False) -> Iterator[list[int]]:
+        """Token ids of all that a model may read of this part, or of the one held out for model choice, by text."""
+
+    def answers_found(self, tokenizer: Any) -> dict[str, Any]:
+        """Facts about the held-out part that a tokenizer decides beside its ids; none for texts."""
+
+
+def material(request: dict[str, Any], tokenizer: Any, pad_id: int = 0) -> Material:
+    """The material of a step.
+
+    Args:
+        request: as :func:`.training_part.training_part` takes it.
+        tokenizer: of the model folder.
+        pad_id: the id that fills short rows.
+    """
+    kind = request["options"]["task"].get("kind")
+    return (Windows if kind == QUESTION_ANSWERING else Texts)(request, tokenizer, pad_id)
+
+
+class Texts:
+    """Texts with labels; see :class:`Material`."""
+
+    def __init__(self, request: dict[str, Any], tokenizer: Any, pad_id: int) -> None:
+        self._request, self._tokenizer, self._pad_id = request, tokenizer, pad_id
+
+    def batches(self, limit: int, size: int = 32) -> list[dict[str, Tensor]]:
+        data = self._rows(limit)
+        return [collate(data[i : i + size], self._pad_id) for i in range(0, len(data), size)]
+
+    def ids(self, limit: int) -> list[tuple[list[int], list[int]]]:
+        return [(ids, types) for ids, types, _ in self._rows(limit)]
+
+    def data(self, limit: int, batch_size: int) -> "Resumable":
+        from .datamodule import TextDataModule
+
+        examples, seed = training_part(self._request, limit), self._request["options"]["seed"]
+        return TextDataModule(self._tokenizer, examples, examples.take([]), self._pad_id, batch_size, True, seed)
+
+    def piece_ids(self, tokenizer: Any, held_out: bool = False) -> Iterator[list[int]]:
+        texts = (held_out_part(self._request) if held_out else training_part(self._request, None)).texts
+        yield from _encoded(tokenizer, texts)
+
+    def answers_found(self, tokenizer: Any) -> dict[str, Any]:
+        return {}
+
+    def _rows(self, limit: int) -> list[tuple[list[int], list[int], int]]:
+        examples = training_part(self._request, limit)
+        _check_enough(len(examples), limit, self._request["options"]["task"])
+        return rows(self._tokenizer, examples)
+
+
+class Windows:
+    """Questions with windows of their contexts; see :class:`Material`."""
+
+    def __init__(self, request: dict[str, Any], tokenizer: Any, pad_id: int) -> None:
+        self._request, self._tokenizer, self._pad_id = request, tokenizer, pad_id
+        self._task = request["options"]["task"]
+
+    def batches(self, limit: int, size: int = 32) -> list[dict[str, Tensor]]:
+        from .span_data import collate_windows
+
+        data = [(i, part, None) for i, part in enumerate(self._drawn(limit))]
+        found = [collate_windows(data[i : i + size], self._pad_id) for i in range(0, len(data), size)]
+        for batch in found:
+            batch["start_positions"], batch["end_positions"] = batch.pop("spans").T
+        return found
+
+    def ids(self, limit: int) -> list[tuple[list[int], list[int]]]:
+        return [(part.ids.tolist(), part.types.tolist()) for part in self._drawn(limit)]
+
+    def data(self, limit: int, batch_size: int) -> "Resumable":
+        from .span_data import SpanDataModule
+
+        seed = self._request["options"]["seed"]
+        return SpanDataModule(self._windows(limit), [], self._pad_id, batch_size, True, seed)
+
+    def piece_ids(self, tokenizer: Any, held_out: bool = False) -> Iterator[list[int]]:
+        questions = held_out_questions(self._request) if held_out else self._everything
+        # Whole: what lies behind the end of one window is read in another. A paragraph once, not with each question.
+        tokenizer.no_truncation()
+        try:
+            contexts = dict.fromkeys(questions.contexts)
+            yield from _encoded(tokenizer, [(text,) for text in (*questions.questions, *contexts)])
+        finally:
+            tokenizer.enable_truncation(self._task["max_length"])
+
+    def answers_found(self, tokenizer: Any) -> dict[str, Any]:
+        questions = held_out_questions(self._request)
+        return {
+            "questions": len(questions),
+            "answers_found_share": share_found(questions, windows(tokenizer, questions, self._task, offsets=True)),
+        }
+
+    @cached_property
+    def _everything(self) -> Questions:
+        return training_questions(self._request)
+
+    def _windows(self, limit: int) -> list[Window]:
+        """Windows, answered or not, of at most ``limit`` questions, then at most ``limit`` of them, at random."""
+        chance = random.Random(self._request["options"]["seed"])
+        order = list(range(len(self._everything)))
+        chance.shuffle(order)
+        parts = windows(self._tokenizer, self._everything.take(order[:limit]), self._task, offsets=False)
+        chance.shuffle(parts)
+        return parts[:limit]
+
+    def _drawn(self, limit: int) -> list[Window]:
+        parts = self._windows(limit)
+        _check_enough(len(parts), limit, self._task)
+        return parts
+
+
+def _encoded(tokenizer: Any, texts: list[tuple[str, ...]]) -> Iterator[list[int]]:
+    for start in range(0, len(texts), 4096):
+        yield from encode(tokenizer, texts[start : start + 4096])
+
+
+def _check_enough(found: int, wanted: int, task: dict[str, Any]) -> None:
+    if found < FEWEST:
+        raise UserError(
+            f"the training part of task {task['name']!r} has {found} texts to calibrate on, at least {FEWEST} are "
+            "needed: give more training texts, or lower task.held_out, or raise task.limit_train"
+        )
+    if found < wanted:
+        log.warning("%d texts asked for calibration, the training part has %d: all of them are used", wanted, found)
