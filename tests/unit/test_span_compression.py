@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from edgedistil.errors import UserError
 from edgedistil.learning.answers import answers_of
@@ -19,12 +20,14 @@ from edgedistil.learning.schedules import linear_warmup
 from edgedistil.models.reference import read_reference, write_reference
 from edgedistil.models.shrunken import load_span_model
 from edgedistil.models.spans import span_logits
+from edgedistil.stages.held_out import held_out
 from edgedistil.stages.trim import _side_by_side, trim
 from edgedistil.tasks.encode import load_tokenizer
 from edgedistil.tasks.material import material
 from edgedistil.tasks.questions import Questions
-from edgedistil.tasks.span_answers import share_found
-from edgedistil.tasks.training_part import held_out_questions, training_questions
+from edgedistil.tasks.span_answers import answers, share_found
+from edgedistil.tasks.span_metrics import span_scores
+from edgedistil.tasks.training_part import questions_by_part
 from edgedistil.tasks.windows import windows
 
 TASK = {"name": "spans", "kind": "question_answering", "max_length": 48, "stride": 16, "max_question_length": 16,
@@ -60,7 +63,8 @@ def test_batches_are_windows_of_the_training_part_alone(folder: Path) -> None:
     asked, tokenizer = request(folder), load_tokenizer(folder, 48)
     batches = material(asked, tokenizer).batches(20, 8)
     assert [len(b["input_ids"]) for b in batches] == [8, 8, 4]
-    mine, held = training_questions(asked), held_out_questions(asked)
+    everything, *sides = questions_by_part(asked)
+    mine, held = (everything.take(side) for side in sides)
     assert len(mine) + len(held) == 60
     assert held.contexts
     assert not set(mine.contexts) & set(held.contexts)
@@ -86,8 +90,8 @@ def test_the_same_windows_as_ids_and_to_train_on(folder: Path) -> None:
     assert [row for row, _ in ids] == [row[m.bool()].tolist() for row, m in
                                        zip(batches[0]["input_ids"], batches[0]["attention_mask"], strict=True)]
     assert {1} <= {t for _, types in ids for t in types}
-    seen = [row for batch in material(asked, tokenizer).data(20, 6).train_dataloader() for row in batch["spans"]]
-    assert len(seen) == 20
+    data, count = material(asked, tokenizer).data(20, 6)
+    assert count == sum(len(batch["spans"]) for batch in data.train_dataloader()) == 20
 
 
 @pytest.mark.parametrize("kind", ["spans", "labels"])
@@ -119,7 +123,7 @@ def test_a_trimmed_tokenizer_finds_every_answer_at_its_place(folder: Path, tmp_p
     assert facts["held_out"]["new_unknown_tokens"] == 0
     assert facts["held_out"]["texts_cut_otherwise"] > 0
     assert facts["held_out"]["answers_found_share"] == 1.0
-    assert facts["held_out"]["questions"] == len(held_out_questions(asked))
+    assert facts["held_out"]["questions"] == len(questions_by_part(asked)[2])
 
     # the tokenizer in the folder cuts the same characters out of the same context
     trimmed = load_tokenizer(tmp_path / "trimmed", 48)
@@ -164,7 +168,7 @@ def test_recovery_learns_starts_and_ends_and_hidden_states(
 ) -> None:
     size = load_span_model(folder).config.vocab_size
     student, teacher = (span_model(kind, seed=s, vocab_size=size) for s in (1, 2))
-    batch = next(iter(material(request(folder), load_tokenizer(folder, 48)).data(8, 8).train_dataloader()))
+    batch = next(iter(material(request(folder), load_tokenizer(folder, 48)).data(8, 8)[0].train_dataloader()))
     module = LogitDistillation(student, teacher, lambda p: torch.optim.SGD(p, lr=0.1), linear_warmup)
     logged: dict[str, float] = {}
     module.log = lambda name, value, **options: logged.update({name: float(value)})  # type: ignore[method-assign]
@@ -183,9 +187,45 @@ def test_recovery_learns_starts_and_ends_and_hidden_states(
     assert all(p.grad is None for p in teacher.parameters())
 
 
+def test_a_teachers_cached_logits_come_with_the_windows_that_they_are_of(
+    folder: Path, span_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    asked, tokenizer, teacher = request(folder), load_tokenizer(folder, 48), load_span_model(folder)
+    everything, _, held = questions_by_part(asked)
+    parts = windows(tokenizer, everything, TASK, offsets=False)
+    flat = np.concatenate(span_logits(teacher, [p.ids for p in parts], [p.types for p in parts]), axis=1)
+    save_file({"logits": flat}, tmp_path / "teacher_logits.safetensors")
+    data, count = material(asked, tokenizer).data(30, 8, tmp_path / "teacher_logits.safetensors")
+    assert count == 30
+    student = span_model("bert", seed=5, vocab_size=teacher.config.vocab_size)
+    cached = LogitDistillation(student, None, lambda p: torch.optim.SGD(p, lr=0.1), linear_warmup, hidden_weight=0.0)
+    beside = LogitDistillation(student, teacher, lambda p: torch.optim.SGD(p, lr=0.1), linear_warmup, hidden_weight=0.0)
+    for batch in data.train_dataloader():
+        stored = cached.terms(batch)["soft_target"]
+        alone = beside.terms({k: v for k, v in batch.items() if k != "teacher_logits"})["soft_target"]
+        assert float(stored.detach()) == pytest.approx(float(alone.detach()), rel=1e-4)
+    everyone, count = material(asked, tokenizer).data(None, 8, tmp_path / "teacher_logits.safetensors")
+    assert count == sum(p.question not in set(held) for p in parts)
+    assert len(everyone._train) == count
+
+
+def test_held_out_questions_are_scored_for_recovery(folder: Path) -> None:
+    asked = request(folder)
+    asked["options"]["task"] = asked["options"]["task"] | {"metrics": ["f1", "exact_match"]}
+    tokenizer, model = load_tokenizer(folder, 48), load_span_model(folder)
+    judged = held_out(asked, tokenizer)
+    everything, _, held = questions_by_part(asked)
+    assert len(judged) == len(held) > 0
+    parts = windows(tokenizer, everything.take(held), TASK, offsets=True)
+    said = answers(everything.take(held), parts, span_logits(model, [p.ids for p in parts], [p.types for p in parts]),
+                   asked["options"]["task"])
+    scores = span_scores([a.text for a in said], everything.take(held).answers)
+    assert judged.scores(model) == {k: round(float(scores[k].mean()), 6) for k in ("f1", "exact_match")}
+
+
 def test_answers_of_a_span_model_take_what_its_batches_bring(span_model: Callable[..., Any]) -> None:
-    answers = answers_of(span_model("bert"))
+    ours = answers_of(span_model("bert"))
     logits = torch.tensor([[[0.0, 2.0, 9.0], [0.0, 0.0, 9.0]]])
     batch = {"spans": torch.tensor([[1, 0]]), "attention_mask": torch.tensor([[1, 1, 0]])}
     expected = (-torch.log_softmax(logits[0, 0, :2], -1)[1] - torch.log_softmax(logits[0, 1, :2], -1)[0]) / 2
-    assert float(answers.loss(logits, batch)) == pytest.approx(float(expected))
+    assert float(ours.loss(logits, batch)) == pytest.approx(float(expected))

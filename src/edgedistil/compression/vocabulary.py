@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import UserError
+from ..models.low_rank import FactoredEmbedding
 
 
 def kept_pieces(tokenizer: Mapping[str, Any], counts: Sequence[int], min_count: int, first: int) -> list[int]:
@@ -77,7 +78,11 @@ def trim_embeddings(model: Any, kept: Sequence[int], positions: int | None) -> N
     words = model.get_input_embeddings()
     config = model.config
     # A row for every piece; tables padded to a round number of rows hold nothing behind them.
-    table = nn.Embedding.from_pretrained(words.weight.detach()[list(kept)].clone(), freeze=False)
+    rows = words.weight.detach()[list(kept)].clone()
+    if isinstance(words, FactoredEmbedding):
+        table: nn.Embedding = FactoredEmbedding.of(rows, words.projection.weight.detach().clone())
+    else:
+        table = nn.Embedding.from_pretrained(rows, freeze=False)
     if config.pad_token_id is not None:
         config.pad_token_id = table.padding_idx = list(kept).index(config.pad_token_id)
     model.set_input_embeddings(table)

@@ -28,22 +28,59 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     none of these makes another cell. A structured or magnitude ratio of 0 *is* the unpruned cell.
     """
     result = deepcopy(compression)
-    pruning, recovery, quantization = result["pruning"], result["recovery"], result["quantization"]
+    pruning, quantization = result["pruning"], result["quantization"]
     if pruning["method"] == "none" or pruning["ratio"] == 0:
         result["pruning"] = {"method": "none"}
-        result["recovery"] = {"method": "none"}
+        if not _other_tables(result):
+            result["recovery"] = {"method": "none"}
     elif pruning["method"] == "magnitude":
         result["pruning"] = {"method": "magnitude", "ratio": pruning["ratio"]}
-    if result["recovery"]["method"] == "none" or recovery["steps"] == 0:
-        result["recovery"] = {"method": "none"}
+    result["recovery"] = _teaching(result["recovery"])
+    if result["pruning"]["method"] == "none" or not _other_tables(result):
+        # There is one change of structure to recover from.
+        result["recovery"].pop("again", None)
     if result.get("vocabulary", {}).get("method", "none") == "none":
         # Off, it has no place in a name.
         result.pop("vocabulary", None)
+    if result.get("embeddings", {}).get("method", "none") == "none":
+        result.pop("embeddings", None)
+    qat = _teaching(result.pop("qat", {"method": "none"}))
+    if qat["method"] != "none" and quantization["method"] != "none":
+        result["qat"] = qat
     method = quantization["method"]
     if method in ("nf4", "llm_int8"):
         result["graph"] = {"padding": True}
     result["quantization"] = {"method": method, **{k: quantization[k] for k in _QUANTIZATION_KEYS[method]}}
     return result
+
+
+def _other_tables(compression: dict[str, Any]) -> bool:
+    """Whether the embedding tables answer the training texts otherwise than the parent's; a vocabulary that keeps each
+    piece of theirs does not."""
+    low_rank = compression.get("embeddings", {}).get("method", "none") != "none"
+    vocabulary = compression.get("vocabulary", {})
+    return low_rank or (vocabulary.get("method", "none") != "none" and vocabulary["min_count"] > 1)
+
+
+def _teaching(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Options of a training by the parent, in steps or in epochs; one of no steps is none."""
+    if chosen["method"] == "none" or not (chosen.get("epochs") or chosen.get("steps")):
+        return {"method": "none"}
+    unread = {"steps"} if chosen.get("epochs") else {"epochs"}
+    unread |= {key for key in ("augmentation", "again") if not chosen.get(key)}
+    return {k: v for k, v in chosen.items() if k not in unread}
+
+
+def recovered_tables(compression: dict[str, Any]) -> bool:
+    """Whether a canonical compression is recovered after its embedding tables were changed."""
+    recovery = compression["recovery"]
+    once = compression["pruning"]["method"] == "none"
+    return recovery["method"] != "none" and (once or bool(recovery.get("again")))
+
+
+def compares_layers(objective: dict[str, Any]) -> bool:
+    """Whether a recovery's objective looks at more of the parent than its logits, which need be computed only once."""
+    return objective.get("hidden_weight") != 0
 
 
 def compression_label(compression: dict[str, Any]) -> str:
@@ -55,11 +92,17 @@ def compression_label(compression: dict[str, Any]) -> str:
     else:
         name = f"{pruning['method']} {pruning['ratio'] * 100:g} %"
         parts.append(name + (" + recovery" if compression["recovery"]["method"] != "none" else ""))
+    if "embeddings" in compression:
+        parts.append(f"rank {compression['embeddings']['rank']}")
     if "vocabulary" in compression:
         parts.append("vocabulary")
+    if recovered_tables(compression):
+        parts[-1] += " + recovery"
     quantization = compression["quantization"]
     weights = quantization.get("weights", "auto")
     parts.append(QUANTIZATION_LABELS[quantization["method"]] + (f" {weights}" if weights != "auto" else ""))
+    if "qat" in compression:
+        parts[-1] += " QAT"
     if not compression["graph"]["padding"]:
         parts.append("no padding")
     return " · ".join(parts)

@@ -10,6 +10,8 @@ _ENGINES = {
     "nf4": ("torch",),
     "llm_int8": ("torch",),
 }
+# Whose rounding learning/fake_quantisation.py imitates.
+_TRAINED_FOR = ("int8_dynamic", "int4_ort")
 
 
 def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onnx: bool) -> str | None:
@@ -18,12 +20,18 @@ def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onn
     engine = device["engine"]
     if compression["pruning"]["method"] == "magnitude" and compression["recovery"]["method"] != "none":
         return "recovery would fill the zeros of magnitude pruning again: use compression/recovery=none, or structured"
+    if "qat" in compression:
+        if compression["pruning"]["method"] == "magnitude":
+            return "quantisation-aware training would fill the zeros of magnitude pruning: use compression/qat=none"
+        if method not in _TRAINED_FOR:
+            return f"quantisation-aware training knows the rounding of {' and '.join(_TRAINED_FOR)}, not of {method}"
     if engine not in _ENGINES[method]:
         allowed = " or ".join(_ENGINES[method])
         if "torch" in _ENGINES[method]:
             return f"{method} is a load-time step of PyTorch without an ONNX file: it needs device.engine={allowed}"
         return f"{method} is made of ONNX Runtime's own operators: it needs device.engine={allowed}"
-    if bare_onnx and (compression["pruning"]["method"] != "none" or method != "none"):
+    changed = compression["pruning"]["method"] != "none" or bool({"vocabulary", "embeddings"} & compression.keys())
+    if bare_onnx and (changed or method != "none"):
         return "a bare ONNX file is measured as it is: compression needs a Hugging Face folder"
     if bare_onnx and engine != "onnxruntime":
         return f"a bare ONNX file runs on ONNX Runtime only, not on device.engine={engine}"

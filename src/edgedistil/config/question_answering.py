@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..errors import UserError
+from .canonical import canonical_compression, recovered_tables
 
 QUESTION_ANSWERING = "question_answering"
 # What of the task group says how contexts are cut into windows and answers are chosen.
@@ -28,6 +29,14 @@ def check_question_answering(plain: dict[str, Any]) -> None:
         raise UserError(f"task.test_texts={task['test_texts']} is for texts with labels; leave it out")
     compression = plain.get("compression")
     if compression:
+        for group in ("embeddings", "qat"):
+            _supported(f"compression.{group}.method", compression[group]["method"], ("none",))
+        if recovered_tables(canonical_compression(compression)):
+            # A teacher scores tokens, and its tokens are not those of the other tokenizer.
+            raise UserError(
+                "compression.recovery after compression.vocabulary.min_count above 1 is made for classifiers; for "
+                "question answering recover after pruning only, or keep min_count=1"
+            )
         _supported("compression.quantization.method", compression["quantization"]["method"], _QUANTIZATION)
     for baseline in plain.get("device", {}).get("baselines", []):
         _supported("device.baselines", baseline, _BASELINES)

@@ -98,8 +98,29 @@ class Recovery:
     objective: Any = None
     optimizer: Any = None
     steps: int = 0
+    epochs: int | None = None
     batch_size: int = 32
     warmup_fraction: float = 0.1
+    augmentation: bool = False
+    again: bool = False
+
+
+@dataclass
+class QuantisationAware:
+    method: str = "none"
+    objective: Any = None
+    optimizer: Any = None
+    steps: int = 0
+    epochs: int | None = None
+    batch_size: int = 32
+    warmup_fraction: float = 0.1
+    augmentation: bool = False
+
+
+@dataclass
+class Embeddings:
+    method: str = "none"
+    rank: int = 128
 
 
 @dataclass
@@ -135,6 +156,8 @@ class Compression:
     quantization: Quantization = field(default_factory=Quantization)
     graph: Graph = field(default_factory=Graph)
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    embeddings: Embeddings = field(default_factory=Embeddings)
+    qat: QuantisationAware = field(default_factory=QuantisationAware)
 
 
 @dataclass
@@ -212,6 +235,8 @@ def register() -> None:
         "pruning": Pruning,
         "recovery": Recovery,
         "vocabulary": Vocabulary,
+        "embeddings": Embeddings,
+        "qat": QuantisationAware,
         "quantization": Quantization,
         "graph": Graph,
         "device": Device,

@@ -29,6 +29,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compression.vocabulary.method": ("none", "trimmed"),
     "compression.pruning.method": ("none", "magnitude", "structured"),
     "compression.recovery.method": ("none", "distillation"),
+    "compression.embeddings.method": ("none", "low_rank"),
+    "compression.qat.method": ("none", "distillation"),
     "compression.quantization.method": ("none", "int8_dynamic", "int8_static", "int4_ort", "nf4", "llm_int8"),
     "compression.quantization.weights": ("auto", "s8", "s8_7bit", "u8"),
     "device.kind": ("cpu",),
@@ -58,7 +60,13 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "compression.pruning.calibration_sentences": (16, math.inf, False),
     "compression.pruning.ffn_multiple": (1, math.inf, False),
     "compression.recovery.steps": (0, math.inf, False),
+    "compression.recovery.epochs": (1, math.inf, False),
     "compression.recovery.batch_size": (1, math.inf, False),
+    "compression.embeddings.rank": (1, math.inf, False),
+    "compression.qat.steps": (0, math.inf, False),
+    "compression.qat.epochs": (1, math.inf, False),
+    "compression.qat.batch_size": (1, math.inf, False),
+    "compression.qat.warmup_fraction": (0.0, 1.0, True),
     "compression.recovery.warmup_fraction": (0.0, 1.0, True),
     "compression.quantization.calibration_sentences": (96, math.inf, False),
     "compression.quantization.slack": (0.0, 100.0, True),
@@ -130,6 +138,7 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
         raise UserError("task.metrics holds exact_match, which scores answers to questions, not labels")
     check_objective(plain)
     check_augmentation(plain)
+    _check_teachings(plain)
     return plain
 
 
@@ -216,6 +225,27 @@ def _check_values(plain: dict[str, Any]) -> None:
             "compression.pruning.importance is empty; structured pruning needs a score, e.g. "
             "compression/pruning=structured (Fisher)"
         )
+
+
+def _check_teachings(plain: dict[str, Any]) -> None:
+    for group in ("recovery", "qat"):
+        chosen = _lookup(plain, f"compression.{group}") or {"method": "none"}
+        if chosen["method"] == "none":
+            continue
+        for key in ("objective", "optimizer"):
+            if not chosen[key]:
+                raise UserError(f"compression.{group}.{key} is empty; use compression/{group}=distillation")
+        if chosen["augmentation"] and plain["augmentation"]["method"] == "none":
+            raise UserError(
+                f"compression.{group}.augmentation=true has no texts to add: choose augmentation=embedding_neighbours "
+                "or augmentation=mask_and_refill"
+            )
+        if group == "qat" and chosen["objective"].get("hidden_weight"):
+            raise UserError(
+                f"compression.qat.objective.hidden_weight={chosen['objective']['hidden_weight']:g}: the graph that "
+                "ships computes no hidden states of its last layer, so quantisation-aware training compares logits; "
+                "use compression.qat.objective.hidden_weight=0"
+            )
 
 
 def _check_origin_of_data(task: dict[str, Any]) -> None:

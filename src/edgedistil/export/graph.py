@@ -12,7 +12,7 @@ from ..errors import UserError
 from .attention import all_tokens, first_token
 from .heads import write_head, write_norm
 from .precision import Precision
-from .weights import ClassificationHead, EncoderWeights, LayerWeights, ModelWeights, VocabularyHead
+from .weights import ClassificationHead, EncoderWeights, LayerWeights, Linear, ModelWeights, VocabularyHead
 from .writer import GraphWriter
 
 _ACTIVATIONS = ("gelu", "gelu_new", "relu")
@@ -53,6 +53,9 @@ def write_graph(
 
 def _embeddings(graph: GraphWriter, weights: EncoderWeights, precision: Precision, with_types: bool, tied: bool) -> str:
     words = precision.lookup(graph, weights.words, "input_ids", "words", tied)
+    if weights.words_shared is not None:
+        shared = Linear(weights.words_shared, np.zeros(weights.words_shared.shape[1], np.float32))
+        words = precision.linear(graph, words, shared, "words.shared")
     positions = weights.positions
     if weights.token_types is not None and not with_types:
         positions = positions + weights.token_types[0]

@@ -131,7 +131,11 @@ class _Reader:
             layers=layers,
             head_size=head_size,
             activation=self._option("hidden_act", "activation"),
+            words_shared=self._shared(embeddings + "word_embeddings.projection.weight"),
         )
+
+    def _shared(self, name: str) -> Array | None:
+        return np.ascontiguousarray(self._tensors[name].T) if name in self._tensors else None
 
     def _head(self) -> Head:
         names = self._names

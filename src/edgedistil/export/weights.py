@@ -44,7 +44,10 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """Embedding tables ``[rows, width]`` and the layers; ``token_types`` is None where the model has none."""
+    """Embedding tables ``[rows, width]`` and the layers; ``token_types`` is None where the model has none.
+
+    Where the word table is a product of two, ``words`` is ``[rows, rank]`` and ``words_shared`` ``[rank, width]``.
+    """
 
     words: Array
     positions: Array
@@ -53,6 +56,7 @@ class EncoderWeights:
     layers: list[LayerWeights]
     head_size: int
     activation: str
+    words_shared: Array | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Distillation from a parent of the same task: what recovery after pruning trains with."""
+"""Distillation from a parent of the same task: what recovery after a change of structure trains with."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -6,22 +6,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from .answers import answers_of
-from .base import TrainingModule
-from .fine_tuning import Batch, model_inputs
-from .losses import hidden_state_loss
+from .fine_tuning import Batch
+from .layer_map import layer_pairs
+from .task_distillation import TaskDistillation
+
+_PATH = "compression.recovery."
 
 
-class LogitDistillation(TrainingModule):
-    """The student learns the parent's softened logits and, at equal width and depth, its hidden states; no labels.
+class LogitDistillation(TaskDistillation):
+    """The student learns the parent's softened logits and, where asked, its hidden states and the labels.
 
-    Of classes, or of starts and ends (:mod:`.answers`).
+    loss = T² · KL(parent ‖ student) + hidden_weight · hidden states + hard_weight · cross-entropy. A term of weight 0
+    is not computed. Hidden states alone need the parent itself, so without them its logits may come with the batches.
+    Logits are of classes, or of starts and ends (:mod:`.answers`).
 
     Args:
         network: the student, trained.
-        teacher: the parent, frozen.
-        temperature: of the soft targets.
-        hidden_weight: weight of the hidden-state loss (0 leaves it out).
+        teacher: the parent, frozen; None where batches bring its logits as ``teacher_logits`` ``[batch, classes]``.
+        temperature: T of the soft targets.
+        hidden_weight: weight of the hidden-state loss.
+        hard_weight: weight of the cross-entropy with the labels.
+        layer_map: pairs [layer of the student, layer of the parent] whose hidden states are compared, 0 for the
+            embeddings; None: every layer of the student but its embeddings, evenly spread over the parent's.
+        teacher_ids: ``[vocabulary of the student]`` ids of the same pieces in the parent's vocabulary; None where the
+            two are one.
+
+    Raises:
+        UserError: as :class:`TaskDistillation`.
     """
 
     rate_option = "compression.recovery.optimizer.lr"
@@ -34,31 +47,44 @@ class LogitDistillation(TrainingModule):
         scheduler: Callable[..., Any],
         temperature: float = 2.0,
         hidden_weight: float = 1.0,
+        hard_weight: float = 0.0,
+        layer_map: list[list[int]] | None = None,
+        teacher_ids: Tensor | None = None,
     ) -> None:
-        super().__init__(network, optimizer, scheduler)
-        # In a list, so that Lightning neither moves it to train mode nor writes it into checkpoints.
-        self._teacher = [teacher.eval().requires_grad_(False)]
-        self._answers = answers_of(network)
-        self._temperature, self._hidden_weight = temperature, hidden_weight
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        inputs = model_inputs(self.network, batch)
-        deep = self._hidden_weight > 0
-        with torch.no_grad():
-            self._teacher[0].to(self.device)
-            target = self._teacher[0](**inputs, output_hidden_states=deep)
-        answer = self.network(**inputs, output_hidden_states=deep)
-        logits, expected = (self._answers.logits(found).float() for found in (answer, target))
-        loss = self._answers.distance(logits, expected, batch, self._temperature)
-        self.log("train/soft_target_loss", loss)
-        if deep:
-            hidden = hidden_state_loss(
-                torch.stack(answer.hidden_states[1:]).float(),
-                torch.stack(target.hidden_states[1:]).float(),
-                batch["attention_mask"],
+        if layer_map is None and hidden_weight and teacher is not None:
+            depths = (model.config.num_hidden_layers for model in (network, teacher))
+            layer_map = [list(pair) for pair in layer_pairs(None, *depths) if pair[0]]
+        try:
+            super().__init__(
+                network,
+                optimizer,
+                scheduler,
+                metrics=(),
+                teacher=teacher,
+                temperature=temperature,
+                soft_weight=1.0,
+                hard_weight=hard_weight,
+                hidden_weight=hidden_weight,
+                layer_map=layer_map,
             )
-            self.log("train/hidden_state_loss", hidden)
-            loss = loss + self._hidden_weight * hidden
-        self.stop_unless_finite(loss)
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
+        except UserError as error:
+            # Said of the group that a training has.
+            raise UserError(str(error).replace("objective.", f"{_PATH}objective.")) from error
+        self._teacher_ids = teacher_ids
+        self._answers = answers_of(network)
+
+    def logits(self, answer: Any) -> Tensor:
+        return self._answers.logits(answer)
+
+    def hard_label(self, logits: Tensor, batch: Batch) -> Tensor:
+        return self._answers.loss(logits, batch)
+
+    def soft_target(self, logits: Tensor, expected: Tensor, batch: Batch) -> Tensor:
+        return self._answers.distance(logits, expected, batch, self._temperature)
+
+    def inputs(self, batch: Batch, network: Any = None) -> Batch:
+        found = super().inputs(batch, network)
+        if self._teacher_ids is not None and network is not None:
+            known = self._teacher_ids.to(self.device)
+            found = {**found, "input_ids": known[found["input_ids"]]}
+        return found

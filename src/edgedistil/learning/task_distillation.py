@@ -107,7 +107,8 @@ class TaskDistillation(FineTuning):
         answer = self.network(**self.inputs(batch), output_hidden_states=deep)
         logits, mask, terms = self.logits(answer).float(), batch["attention_mask"], {}
         if self._weights["soft_target"]:
-            expected = batch["teacher_logits"] if target is None else self.logits(target)
+            # Cached ones also where the teacher runs along, for its layers, on pieces that are not its own.
+            expected = batch["teacher_logits"] if "teacher_logits" in batch else self.logits(target)
             terms["soft_target"] = self.soft_target(logits, expected.float(), batch)
         if self._weights["hard_label"]:
             terms["hard_label"] = self.hard_label(logits, batch)

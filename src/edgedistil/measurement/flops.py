@@ -14,7 +14,7 @@ def graph_flops(weights: Any, tokens: int) -> int:
     """
     encoder, head = weights.encoder, weights.head
     classifier = hasattr(head, "classifier")
-    total = 0
+    total = 0 if encoder.words_shared is None else tokens * encoder.words_shared.size
     for index, layer in enumerate(encoder.layers):
         only_first = classifier and index == len(encoder.layers) - 1
         rows = 1 if only_first else tokens

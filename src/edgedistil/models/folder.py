@@ -57,7 +57,8 @@ def _card(card: dict[str, Any], uneven: bool) -> str:
     if uneven:
         lines += [
             "",
-            "The layers have heads and FFN widths of their own (`structure.json`), so `AutoModel` can't load the "
-            "weights; `edgedistil.models.shrunken.load_classifier(folder)` does. `model.onnx` runs anywhere.",
+            "The layers have heads and FFN widths, or the word table a rank, of their own (`structure.json`), so "
+            "`AutoModel` can't load the weights; `edgedistil.models.shrunken.load_classifier(folder)` does. "
+            "`model.onnx` runs anywhere.",
         ]
     return "\n".join(lines) + "\n"

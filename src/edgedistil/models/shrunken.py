@@ -16,26 +16,34 @@ from torch import nn
 from ..errors import UserError
 from .kinds import KNOWN, SPANS
 from .layers import encoder_layers
+from .low_rank import FactoredEmbedding, rank_of
 
 STRUCTURE_FILE = "structure.json"
 
 
 def structure_of(model: Any) -> dict[str, Any]:
-    """``{"head_size", "layers": [{"heads", "ffn"}, ...]}`` as the tensors are now; no layers of other architectures."""
+    """``{"head_size", "layers": [{"heads", "ffn"}, ...]}`` as the tensors are now; no layers of other architectures.
+    ``embedding_rank`` too where the word table is a product of two."""
     if model.config.model_type not in KNOWN:
         return {"head_size": None, "layers": []}
     layers = encoder_layers(model)
-    return {"head_size": layers[0].head_size, "layers": [{"heads": x.heads, "ffn": x.neurons} for x in layers]}
+    rank = rank_of(model)
+    return {
+        "head_size": layers[0].head_size,
+        "layers": [{"heads": x.heads, "ffn": x.neurons} for x in layers],
+        **({"embedding_rank": rank} if rank is not None else {}),
+    }
 
 
 def is_uneven(model: Any) -> bool:
-    """Whether ``AutoModel`` could not load this structure: some layer lacks heads, or FFN widths differ."""
+    """Whether ``AutoModel`` could not load this structure: some layer lacks heads, FFN widths differ, or the word table
+    is a product of two."""
     config = model.config
     if config.model_type not in KNOWN:
         return False
     heads = config.n_heads if config.model_type == "distilbert" else config.num_attention_heads
     layers = structure_of(model)["layers"]
-    return any(x["heads"] != heads for x in layers) or len({x["ffn"] for x in layers}) > 1
+    return any(x["heads"] != heads for x in layers) or len({x["ffn"] for x in layers}) > 1 or rank_of(model) is not None
 
 
 def load_model(folder: Path) -> Any:
@@ -93,6 +101,10 @@ def _load(folder: Path, head: Any) -> Any:
 
 def _shrink(model: Any, structure: dict[str, Any], folder: Path) -> None:
     layers = encoder_layers(model)
+    if "embedding_rank" in structure:
+        words = model.get_input_embeddings()
+        shape = words.num_embeddings, structure["embedding_rank"], words.embedding_dim
+        model.set_input_embeddings(FactoredEmbedding(*shape, words.padding_idx))
     wanted = structure["layers"]
     if len(wanted) != len(layers):
         raise UserError(f"{folder}/{STRUCTURE_FILE} lists {len(wanted)} layers, config.json says {len(layers)}")

@@ -22,6 +22,24 @@ def check_same_vocabulary(teacher: Path, student: Path) -> None:
     )
 
 
+def ids_elsewhere(folder: Path, other: Path) -> list[int] | None:
+    """For each id of one folder's tokenizer, the id of the same token in another's; None where the two are equal.
+
+    Raises:
+        UserError: the other does not know a token.
+    """
+    ours, theirs = _tokens(folder), _tokens(other)
+    if ours == theirs:
+        return None
+    missing = sorted(ours.keys() - theirs.keys())
+    if missing:
+        raise UserError(
+            f"the teacher's vocabulary lacks {len(missing)} of the student's {len(ours)} tokens, e.g. {missing[0]!r}: "
+            "only a model made of the teacher can be taught by its hidden states"
+        )
+    return [theirs[token] for token in sorted(ours, key=ours.__getitem__)]
+
+
 def check_vocabulary_fits(tokens: int, rows: int) -> None:
     """See that a model's embedding table has a row for each token of its tokenizer.
 

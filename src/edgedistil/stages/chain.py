@@ -132,7 +132,9 @@ class Planner:
         if any(b not in OWN_BASELINES for b in self.cfg.get("device", {}).get("baselines", [])):
             return True
         calibrated = self.compression["quantization"]["method"] == "int8_static" or "vocabulary" in self.compression
-        return bool(calibrated or self.compression["pruning"]["method"] == "structured")
+        taught = self.compression["recovery"]["method"] != "none" or "qat" in self.compression
+        counted = "embeddings" in self.compression
+        return bool(calibrated or taught or counted or self.compression["pruning"]["method"] == "structured")
 
     def _model_name(self) -> str:
         name = self._origin_name()

@@ -18,6 +18,8 @@ STEPS: dict[str, tuple[str, int]] = {
     "teacher_logits": ("edgedistil.stages.teaching:teacher_logits", 1),
     "prune": ("edgedistil.stages.compress:prune", 1),
     "recover": ("edgedistil.stages.recover:recover", 2),
+    "factorise": ("edgedistil.stages.factorise:factorise", 1),
+    "qat": ("edgedistil.stages.quantisation_aware:quantisation_aware", 1),
     "trim": ("edgedistil.stages.trim:trim", 2),
     "export": ("edgedistil.stages.export:export", 2),
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),

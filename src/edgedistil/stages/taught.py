@@ -66,7 +66,7 @@ def taught_step(planner: "Planner", label: str, inputs: dict[str, Step]) -> Step
         teaching = planner.trained(teacher.origin, teachers_label, FINE_TUNING, {})
     given = {"teacher": teaching}
     if _logits_suffice(planner.cfg["objective"]):
-        given["teacher_logits"] = _logits(planner, {"teacher": teaching, **inputs}, teachers_label)
+        given["teacher_logits"] = logits_step(planner, {"teacher": teaching, **inputs}, teachers_label)
     return planner.trained(planner.origin, label, planner.cfg["objective"], given | inputs)
 
 
@@ -76,7 +76,12 @@ def _logits_suffice(objective: dict[str, Any]) -> bool:
     return all(objective.get(key) == 0 for key in ("hidden_weight", "attention_weight"))
 
 
-def _logits(planner: "Planner", inputs: dict[str, Step], label: str) -> Step:
+def logits_step(planner: "Planner", inputs: dict[str, Step], label: str) -> Step:
+    """The step that asks a teacher about all training texts once, for every student of its.
+
+    Args:
+        inputs: ``teacher`` and, where texts are added, ``augmented``.
+    """
     student, data = planner.base, planner.data_of("train")
     options: dict[str, Any] = {
         "task": planner.task("limit_train"),

@@ -31,7 +31,7 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     network, whole = load_model(source), load_tokenizer(source, longest)
     content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
     texts = material(request, whole)
-    counts = _counts(texts.piece_ids(whole), network.config.vocab_size)
+    counts = count_pieces(texts.piece_ids(whole), network.config.vocab_size)
     kept = kept_pieces(content, counts, chosen["min_count"], chosen["first"])
     before = count_parameters(network), network.config.vocab_size, network.config.max_position_embeddings
     trim_embeddings(network, kept, chosen["positions"])
@@ -68,7 +68,8 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _counts(rows: Iterable[list[int]], size: int) -> list[int]:
+def count_pieces(rows: Iterable[list[int]], size: int) -> list[int]:
+    """How often each of ``size`` ids occurs in rows of them."""
     import numpy as np
 
     counts = np.zeros(size, np.int64)

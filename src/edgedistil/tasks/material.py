@@ -8,6 +8,8 @@ import logging
 import random
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
@@ -17,8 +19,8 @@ from ..errors import UserError
 from .batching import collate, rows
 from .encode import encode
 from .questions import Questions
-from .span_answers import share_found
-from .training_part import held_out_part, held_out_questions, training_part, training_questions
+from .span_answers import SpanLogits, share_found
+from .training_part import held_out_part, questions_by_part, training_part, training_texts
 from .windows import Window, windows
 
 if TYPE_CHECKING:
@@ -43,8 +45,14 @@ class Material(Protocol):
     def ids(self, limit: int) -> list[tuple[list[int], list[int]]]:
         """(token ids, token types) of the same texts or windows as :meth:`batches`; raises as it does."""
 
-    def data(self, limit: int, batch_size: int) -> "Resumable":
-        """A LightningDataModule of at most ``limit`` of them, to train on; nothing to validate on."""
+    def data(self, limit: int | None, batch_size: int, logits_file: Path | None = None) -> "tuple[Resumable, int]":
+        """A LightningDataModule of at most ``limit`` of them, to train on, with nothing to validate on; and how many
+        they are.
+
+        Args:
+            limit: None takes all, with copies of texts that the step got.
+            logits_file: a teacher's logits on the whole training split, which batches then bring along.
+        """
 
     def piece_ids(self, tokenizer: Any, held_out: bool = False) -> Iterator[list[int]]:
         """Token ids of all that a model may read of this part, or of the one held out for model choice, by text."""
@@ -78,11 +86,16 @@ class Texts:
     def ids(self, limit: int) -> list[tuple[list[int], list[int]]]:
         return [(ids, types) for ids, types, _ in self._rows(limit)]
 
-    def data(self, limit: int, batch_size: int) -> "Resumable":
+    def data(self, limit: int | None, batch_size: int, logits_file: Path | None = None) -> "tuple[Resumable, int]":
+        from safetensors.torch import load_file
+
         from .datamodule import TextDataModule
 
-        examples, seed = training_part(self._request, limit), self._request["options"]["seed"]
-        return TextDataModule(self._tokenizer, examples, examples.take([]), self._pad_id, batch_size, True, seed)
+        examples, indices = training_texts(self._request, limit)
+        logits = None if logits_file is None else load_file(logits_file)["logits"][indices]
+        none, seed = examples.take([]), self._request["options"]["seed"]
+        made = TextDataModule(self._tokenizer, examples, none, self._pad_id, batch_size, True, seed, logits)
+        return made, len(examples)
 
     def piece_ids(self, tokenizer: Any, held_out: bool = False) -> Iterator[list[int]]:
         texts = (held_out_part(self._request) if held_out else training_part(self._request, None)).texts
@@ -116,14 +129,15 @@ class Windows:
     def ids(self, limit: int) -> list[tuple[list[int], list[int]]]:
         return [(part.ids.tolist(), part.types.tolist()) for part in self._drawn(limit)]
 
-    def data(self, limit: int, batch_size: int) -> "Resumable":
+    def data(self, limit: int | None, batch_size: int, logits_file: Path | None = None) -> "tuple[Resumable, int]":
         from .span_data import SpanDataModule
 
+        parts, logits = self._with_logits(limit, logits_file) if logits_file else (self._windows(limit), None)
         seed = self._request["options"]["seed"]
-        return SpanDataModule(self._windows(limit), [], self._pad_id, batch_size, True, seed)
+        return SpanDataModule(parts, [], self._pad_id, batch_size, True, seed, logits), len(parts)
 
     def piece_ids(self, tokenizer: Any, held_out: bool = False) -> Iterator[list[int]]:
-        questions = held_out_questions(self._request) if held_out else self._everything
+        questions = self._questions[0].take(self._questions[2 if held_out else 1])
         # Whole: what lies behind the end of one window is read in another. A paragraph once, not with each question.
         tokenizer.no_truncation()
         try:
@@ -133,24 +147,39 @@ class Windows:
             tokenizer.enable_truncation(self._task["max_length"])
 
     def answers_found(self, tokenizer: Any) -> dict[str, Any]:
-        questions = held_out_questions(self._request)
+        questions = self._questions[0].take(self._questions[2])
         return {
             "questions": len(questions),
             "answers_found_share": share_found(questions, windows(tokenizer, questions, self._task, offsets=True)),
         }
 
     @cached_property
-    def _everything(self) -> Questions:
-        return training_questions(self._request)
+    def _questions(self) -> tuple[Questions, list[int], list[int]]:
+        return questions_by_part(self._request)
 
-    def _windows(self, limit: int) -> list[Window]:
+    def _windows(self, limit: int | None) -> list[Window]:
         """Windows, answered or not, of at most ``limit`` questions, then at most ``limit`` of them, at random."""
         chance = random.Random(self._request["options"]["seed"])
-        order = list(range(len(self._everything)))
+        everything, mine, _ = self._questions
+        order = list(mine)
         chance.shuffle(order)
-        parts = windows(self._tokenizer, self._everything.take(order[:limit]), self._task, offsets=False)
+        parts = windows(self._tokenizer, everything.take(order[:limit]), self._task, offsets=False)
         chance.shuffle(parts)
         return parts[:limit]
+
+    def _with_logits(self, limit: int | None, logits_file: Path) -> tuple[list[Window], list[SpanLogits]]:
+        """As :meth:`_windows`, with the logits of a teacher that answered every window of the split in turn."""
+        from safetensors.numpy import load_file
+
+        everything, mine, _ = self._questions
+        parts, flat = windows(self._tokenizer, everything, self._task, offsets=False), load_file(logits_file)["logits"]
+        ends = list(accumulate(map(len, parts)))
+        assert ends[-1] == flat.shape[1], "the logits are of other windows"
+        allowed = set(mine)
+        order = [i for i, part in enumerate(parts) if part.question in allowed]
+        random.Random(self._request["options"]["seed"]).shuffle(order)
+        order = order[:limit]
+        return [parts[i] for i in order], [flat[:, ends[i] - len(parts[i]) : ends[i]] for i in order]
 
     def _drawn(self, limit: int) -> list[Window]:
         parts = self._windows(limit)

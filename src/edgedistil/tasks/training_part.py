@@ -5,8 +5,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+from .copies import with_copies
 from .examples import Examples, load
-from .parts import divide
+from .parts import Parts, divide
 from .questions import Questions, hold_out_paragraphs, load_questions
 from .source import Source
 
@@ -19,46 +20,44 @@ def training_part(request: dict[str, Any], limit: int | None) -> Examples:
             ``runtime.files``.
         limit: None takes all of them.
     """
-    rest = _parts(request)[0]
-    order = list(range(len(rest)))
-    random.Random(request["options"]["seed"]).shuffle(order)
-    return rest.take(order[:limit])
+    return training_texts(request, limit)[0]
+
+
+def training_texts(request: dict[str, Any], limit: int | None) -> tuple[Examples, list[int]]:
+    """As :func:`training_part`, with the copies that the step ``augment`` made of these texts (``inputs.augmented``),
+    and each text's index in the training split with all copies behind it."""
+    everything, parts = _divided(request)
+    everything, copies = with_copies(everything, request["inputs"].get("augmented"))
+    indices = parts.train + copies
+    random.Random(request["options"]["seed"]).shuffle(indices)
+    return everything.take(indices[:limit]), indices[:limit]
 
 
 def held_out_part(request: dict[str, Any]) -> Examples:
     """The texts of the training split that models are chosen on, and that no step learns from."""
-    return _parts(request)[1]
+    everything, parts = _divided(request)
+    return everything.take(parts.held_out)
 
 
 def test_part(request: dict[str, Any]) -> Examples:
     """The texts of the training split that nothing is learnt from nor chosen on (``task.test_texts``)."""
-    return _parts(request)[2]
+    everything, parts = _divided(request)
+    return everything.take(parts.test)
 
 
-def training_questions(request: dict[str, Any]) -> Questions:
-    """The questions of a question answering task's training part: none of a paragraph held out for model choice."""
-    everything, (rest, _) = _questions(request)
-    return everything.take(rest)
-
-
-def held_out_questions(request: dict[str, Any]) -> Questions:
-    """The questions of the paragraphs that models are chosen on, and that no step learns from."""
-    everything, (_, held_out) = _questions(request)
-    return everything.take(held_out)
-
-
-def _questions(request: dict[str, Any]) -> tuple[Questions, tuple[list[int], list[int]]]:
+def questions_by_part(request: dict[str, Any]) -> tuple[Questions, list[int], list[int]]:
+    """All questions of a training split, and which may be learnt from and which models are chosen on: no paragraph is
+    on both sides."""
     options = request["options"]
     task, seed = options["task"], options["seed"]
     everything = load_questions(task, Source(options["data"], request["runtime"]["files"]), "train", seed)
-    return everything, hold_out_paragraphs(everything, task["held_out"], seed)
+    return everything, *hold_out_paragraphs(everything, task["held_out"], seed)
 
 
-def _parts(request: dict[str, Any]) -> tuple[Examples, Examples, Examples]:
+def _divided(request: dict[str, Any]) -> tuple[Examples, Parts]:
     options = request["options"]
     task = options["task"]
     id2label = json.loads((Path(request["inputs"]["model"]) / "config.json").read_text())["id2label"]
     names = [id2label[key] for key in sorted(id2label, key=int)]
     everything = load(task, Source(options["data"], request["runtime"]["files"]), "train", names, options["seed"])
-    parts = divide(everything, task, options["seed"])
-    return everything.take(parts.train), everything.take(parts.held_out), everything.take(parts.test)
+    return everything, divide(everything, task, options["seed"])
