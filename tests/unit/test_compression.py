@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgedistil.compression.importance import FisherImportance, MagnitudeImportance, Scores, TaylorImportance
+from edgedistil.compression.curves import Scores
+from edgedistil.compression.importance import FisherImportance, MagnitudeImportance, TaylorImportance
 from edgedistil.compression.magnitude import prune_magnitude
-from edgedistil.compression.structured import Kept, choose, cut, unit_costs
-from edgedistil.models.folder import count_parameters
+from edgedistil.compression.structured import Kept, cut, unit_costs
 from edgedistil.models.layers import encoder_layers
 from edgedistil.tasks.batching import collate
 
@@ -106,49 +106,6 @@ def test_magnitude_pruning_zeroes_exactly_the_smallest(kind: str, ratio: float, 
 
 def test_magnitude_ratio_too_small_for_one_weight_changes_nothing(tiny_model: Callable[..., Any]) -> None:
     assert prune_magnitude(tiny_model("bert"), 1e-6) == {"sparsity": 0.0, "threshold": 0.0}
-
-
-def random_scores(model: Any, seed: int) -> Scores:
-    generator = torch.Generator().manual_seed(seed)
-    layers = encoder_layers(model)
-    return Scores([torch.rand(x.heads, generator=generator) for x in layers],
-                  [torch.rand(x.neurons, generator=generator) for x in layers])
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5, 0.7])
-def test_removed_share_is_the_ratio_within_rounding(ratio: float, seed: int, tiny_model: Callable[..., Any]) -> None:
-    model = tiny_model("distilbert")
-    head, neuron = unit_costs(encoder_layers(model)[0])
-    total = 2 * (4 * head + 64 * neuron)
-    before = count_parameters(model)
-    kept = choose(model, random_scores(model, seed), ratio, ffn_multiple=8)
-    removed = cut(model, kept)
-    assert removed * total == pytest.approx(before - count_parameters(model))
-    # Rounding moves each layer by at most half a multiple; the last unit may be a whole head.
-    assert abs(removed - ratio) * total <= 2 * 4 * neuron + head
-    for layer in encoder_layers(model):
-        assert layer.heads >= 1
-        assert layer.neurons >= 8
-        assert layer.neurons % 8 == 0
-
-
-@pytest.mark.parametrize("ratio", [0.95, 0.999])
-def test_every_layer_keeps_a_head_and_a_multiple(ratio: float, tiny_model: Callable[..., Any]) -> None:
-    model = tiny_model("bert")
-    kept = choose(model, random_scores(model, 0), ratio, ffn_multiple=16)
-    assert [(len(k.heads), len(k.neurons)) for k in kept] == [(1, 16), (1, 16)]
-
-
-def test_unimportant_units_go_first_in_whichever_layer(tiny_model: Callable[..., Any]) -> None:
-    model = tiny_model("distilbert")
-    heads = [torch.tensor([5.0, 0.0, 5.0, 0.0]), torch.tensor([9.0, 9.0, 9.0, 9.0])]
-    neurons = [torch.full((64,), 3.0), torch.full((64,), 3.0)]
-    neurons[1][:32] = 0.0
-    head, neuron = unit_costs(encoder_layers(model)[0])
-    ratio = (2 * head + 32 * neuron) / (8 * head + 128 * neuron)
-    kept = choose(model, Scores(heads, neurons), ratio, ffn_multiple=8)
-    assert kept == [Kept([0, 2], list(range(64))), Kept([0, 1, 2, 3], list(range(32, 64)))]
 
 
 def test_unit_costs_are_the_weights_that_a_unit_owns(tiny_model: Callable[..., Any]) -> None:

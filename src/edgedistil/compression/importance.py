@@ -1,98 +1,158 @@
-"""Scores of attention heads and FFN neurons: how much the task's loss would feel their absence.
+"""Scores of attention heads and FFN neurons: how much the loss would feel their absence.
 
-An importance is anything callable as ``importance(model, batches) -> Scores``; configs name it by ``_target_``.
+An importance is anything callable as ``importance(model, batches)`` that gives :class:`Scores` (losses add up) or a
+:class:`Curve` for every part; configs name it by ``_target_``. Batches without ``labels`` ask for scores without
+labels: then the curvature of the model's own answers takes their place.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..models.kinds import takes_token_types
-from ..models.layers import encoder_layers
+from .curves import Curve, Scores
+from .objective import Batch, curvature, losses
+from .sublayers import HEADS, gradients, sublayers
 
-Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Per layer one score a head (``[heads]``) and one a neuron (``[neurons]``); larger is more important."""
-
-    heads: list[Tensor]
-    neurons: list[Tensor]
+__all__ = [
+    "FisherImportance",
+    "MagnitudeImportance",
+    "RandomImportance",
+    "Scores",
+    "TaylorImportance",
+    "mask_gradients",
+]
 
 
 class FisherImportance:
-    """Diagonal Fisher information of mask variables at 1 (Kwon et al. 2022, arXiv 2204.09656, section 4.1).
+    """Fisher information of mask variables at 1 (Kwon et al. 2022, arXiv 2204.09656, section 4).
 
-    A head's mask multiplies its context, a neuron's its activation; the score is the sum over sentences of the squared
-    gradient of the loss by that mask. Half of it is the second-order estimate of the loss that removal costs.
+    A head's mask multiplies its context, a neuron's its activation. The diagonal's entry is the sum over sentences of
+    the squared gradient of the loss by that mask; half of it is the second-order estimate of the loss that removal
+    costs.
+
+    Args:
+        rearrange: also look at the block of each part (their section 4.2): after the diagonal's choice, units inside a
+            part are swapped for as long as that lowers ½ zᵀFz, z being 1 for what goes.
     """
 
-    def __call__(self, model: Any, batches: list[Batch]) -> Scores:
-        def squared(gradient: Tensor) -> Tensor:
-            return (gradient**2).sum(0)
+    def __init__(self, rearrange: bool = False) -> None:
+        self.rearrange = rearrange
 
-        return _mask_gradients(model, batches, squared)
+    def __call__(self, model: Any, batches: list[Batch]) -> Scores | list[Curve]:
+        parts = sublayers(model)
+        if not self.rearrange:
+            return _scores(model, batches, curvature, lambda gradient: (gradient**2).sum(0))
+        blocks = [torch.zeros(p.units, p.units, dtype=torch.float64) for p in parts]
+        for found in mask_gradients(model, batches, curvature):
+            for block, gradient in zip(blocks, found, strict=True):
+                wide = gradient.double()
+                block += wide.T @ wide
+        return [_rearranged(part.layer, part.kind, block) for part, block in zip(parts, blocks, strict=True)]
 
 
 class TaylorImportance:
     """First-order estimate of the change of the loss (Michel et al. 2019, arXiv 1905.10650, equation 2)."""
 
     def __call__(self, model: Any, batches: list[Batch]) -> Scores:
-        def absolute(gradient: Tensor) -> Tensor:
-            return gradient.abs().sum(0)
-
-        return _mask_gradients(model, batches, absolute)
+        return _scores(model, batches, lambda m, b: [losses(m, b)], lambda gradient: gradient.abs().sum(0))
 
 
 class MagnitudeImportance:
     """L2 norm of the weights that read a unit's output; needs no data."""
 
     def __call__(self, model: Any, batches: list[Batch]) -> Scores:
-        heads, neurons = [], []
-        for layer in encoder_layers(model):
-            out = layer.out.weight.detach()
-            heads.append(out.view(out.shape[0], layer.heads, layer.head_size).norm(dim=(0, 2)))
-            neurons.append(layer.ffn_out.weight.detach().norm(dim=0))
-        return Scores(heads, neurons)
+        return _by_kind(
+            model,
+            [p.linear.weight.detach().view(-1, p.units, p.size).norm(dim=(0, 2)) for p in sublayers(model)],
+        )
 
 
-def _mask_gradients(model: Any, batches: list[Batch], reduce: Callable[[Tensor], Tensor]) -> Scores:
-    """Gradients ``[sentences, units]`` of each sentence's own loss by each unit's mask, reduced over sentences."""
-    layers = encoder_layers(model)
-    heads = [torch.zeros(x.heads) for x in layers]
-    neurons = [torch.zeros(x.neurons) for x in layers]
-    seen: dict[tuple[str, int], Tensor] = {}
+class RandomImportance:
+    """Equal scores but for chance: what any other score has to beat.
 
-    def keep(kind: str, index: int) -> Any:
-        def hook(module: Any, inputs: tuple[Tensor, ...]) -> None:
-            inputs[0].retain_grad()
-            seen[kind, index] = inputs[0]
+    Args:
+        seed: another one gives another order.
+    """
 
-        return hook
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
 
-    hooks = [x.out.register_forward_pre_hook(keep("head", i)) for i, x in enumerate(layers)]
-    hooks += [x.ffn_out.register_forward_pre_hook(keep("neuron", i)) for i, x in enumerate(layers)]
-    wanted = {"input_ids", "attention_mask"} | ({"token_type_ids"} if takes_token_types(model) else set())
-    model.eval()
-    try:
-        for batch in batches:
-            logits = model(**{k: v for k, v in batch.items() if k in wanted}).logits
-            # A sum, so that each sentence's gradient is its own whatever the batch holds.
-            torch.nn.functional.cross_entropy(logits, batch["labels"], reduction="sum").backward()
-            for i, layer in enumerate(layers):
-                context, active = seen["head", i], seen["neuron", i]
-                assert context.grad is not None
-                assert active.grad is not None
-                products = (context * context.grad).detach()
-                by_head = products.view(*products.shape[:2], layer.heads, layer.head_size).sum((1, 3))
-                heads[i] += reduce(by_head)
-                neurons[i] += reduce((active * active.grad).detach().sum(1))
-            model.zero_grad(set_to_none=True)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return Scores(heads, neurons)
+    def __call__(self, model: Any, batches: list[Batch]) -> Scores:
+        chance = torch.Generator().manual_seed(self.seed)
+        # In units of parameters, so that a head is not as cheap to lose as a neuron.
+        widths = [(p.residual.in_features, p) for p in sublayers(model)]
+        return _by_kind(
+            model,
+            [
+                torch.rand(p.units, generator=chance) * (p.size * (4 * w + 3) if p.kind == HEADS else 2 * w + 1)
+                for w, p in widths
+            ],
+        )
+
+
+def mask_gradients(model: Any, batches: list[Batch], rows: Callable[[Any, Batch], list[Tensor]]) -> Any:
+    """Gradients by each unit's mask, ``[sentences, units]`` a part, for every batch and row that is differentiated."""
+    parts = sublayers(model)
+    for _, values, slopes in gradients(model, batches, rows, "input"):
+        yield [
+            (value * slope).sum(1).view(len(value), part.units, part.size).sum(2)
+            for part, value, slope in zip(parts, values, slopes, strict=True)
+        ]
+
+
+def _scores(
+    model: Any,
+    batches: list[Batch],
+    rows: Callable[[Any, Batch], list[Tensor]],
+    reduce: Callable[[Tensor], Tensor],
+) -> Scores:
+    sums = [torch.zeros(part.units) for part in sublayers(model)]
+    for found in mask_gradients(model, batches, rows):
+        for total, gradient in zip(sums, found, strict=True):
+            total += reduce(gradient)
+    return _by_kind(model, sums)
+
+
+def _by_kind(model: Any, values: list[Tensor]) -> Scores:
+    parts = sublayers(model)
+    heads = [v for v, p in zip(values, parts, strict=True) if p.kind == HEADS]
+    return Scores(heads, [v for v, p in zip(values, parts, strict=True) if p.kind != HEADS])
+
+
+def _rearranged(layer: int, kind: str, block: Tensor) -> Curve:
+    diagonal = block.diagonal()
+    order = diagonal.argsort(stable=True)
+    damage = torch.cat([torch.zeros(1, dtype=block.dtype), diagonal[order].cumsum(0)])
+
+    def choose(count: int) -> list[int]:
+        return swapped(block, order[:count].tolist())
+
+    return Curve(layer, kind, order.tolist(), damage.tolist(), choose=choose)
+
+
+def swapped(block: Tensor, gone: list[int], limit: int = 1000) -> list[int]:
+    """Swap single units between ``gone`` and the rest, the best swap first, until none lowers ½ zᵀFz.
+
+    Args:
+        block: F, ``[units, units]``, symmetric.
+        limit: of swaps, for time; each lowers the sum, so stopping early is no worse than not starting.
+    """
+    z = torch.zeros(len(block), dtype=torch.bool)
+    z[gone] = True
+    for _ in range(limit):
+        out, stay = z.nonzero().flatten(), (~z).nonzero().flatten()
+        if not len(out) or not len(stay):
+            break
+        slope = block @ z.to(block.dtype)
+        diagonal = block.diagonal()
+        # Taking r back and giving k away changes zᵀFz by (F_rr − 2 F_r·z) + (F_kk + 2 F_k·z) − 2 F_rk.
+        change = (diagonal[out] - 2 * slope[out])[:, None] + (diagonal[stay] + 2 * slope[stay])[None]
+        change = change - 2 * block[out][:, stay]
+        best = int(change.argmin())
+        row, column = divmod(best, len(stay))
+        if change[row, column] >= -1e-12 * float(diagonal.sum()):
+            break
+        z[out[row]], z[stay[column]] = False, True
+    return z.nonzero().flatten().tolist()

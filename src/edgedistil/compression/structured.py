@@ -1,4 +1,4 @@
-"""Structured pruning: which heads and neurons stay, and the cut itself."""
+"""Structured pruning: the cut itself."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from ..models.layers import Layer, encoder_layers
-from .importance import Scores
 
 
 @dataclass(frozen=True)
@@ -16,42 +15,6 @@ class Kept:
 
     heads: list[int]
     neurons: list[int]
-
-
-def choose(model: Any, scores: Scores, ratio: float, ffn_multiple: int) -> list[Kept]:
-    """The heads and neurons to keep so that at least ``ratio`` of their weights goes at the least loss of importance.
-
-    For every number of heads removed (least important first), the neurons that must go with them follow; the split
-    with the smallest sum of removed importance wins (Kwon et al. 2022, algorithm 1, with weights for its budget).
-    Every layer keeps one head and one multiple of neurons. Widths are rounded to ``ffn_multiple`` last, because
-    matrix kernels work in such strips; the share really removed can differ from ``ratio`` by that rounding.
-    """
-    layers = encoder_layers(model)
-    head_cost, neuron_cost = unit_costs(layers[0])
-    budget = ratio * sum(x.heads * head_cost + x.neurons * neuron_cost for x in layers)
-    heads = _removable([s.cpu() for s in scores.heads], keep=1)
-    neurons = _removable([s.cpu() for s in scores.neurons], keep=min(ffn_multiple, *(x.neurons for x in layers)))
-    best: tuple[float, int, int] | None = None
-    for count in range(len(heads) + 1):
-        left = budget - count * head_cost
-        needed = max(0, -int(-left // neuron_cost))
-        if needed > len(neurons):
-            continue
-        loss = sum(h[0] for h in heads[:count]) + sum(n[0] for n in neurons[:needed])
-        if best is None or loss < best[0]:
-            best = (loss, count, needed)
-    if best is None:
-        # Every layer at its smallest is as near as this model comes.
-        best = (0.0, len(heads), len(neurons))
-    gone_heads = {(layer, unit) for _, layer, unit in heads[: best[1]]}
-    gone_neurons = {(layer, unit) for _, layer, unit in neurons[: best[2]]}
-    return [
-        Kept(
-            [h for h in range(x.heads) if (i, h) not in gone_heads],
-            _rounded(scores.neurons[i], x.neurons - sum(layer == i for layer, _ in gone_neurons), ffn_multiple),
-        )
-        for i, x in enumerate(layers)
-    ]
 
 
 def cut(model: Any, kept: list[Kept]) -> float:
@@ -84,21 +47,6 @@ def unit_costs(layer: Layer) -> tuple[int, int]:
 
 def _prunable(layers: list[Layer]) -> int:
     return sum(x.heads * unit_costs(x)[0] + x.neurons * unit_costs(x)[1] for x in layers)
-
-
-def _removable(scores: list[Tensor], keep: int) -> list[tuple[float, int, int]]:
-    """(score, layer, unit), least important first, without the ``keep`` best of each layer."""
-    units = []
-    for layer, values in enumerate(scores):
-        order = values.argsort(descending=True).tolist()
-        units += [(float(values[unit]), layer, unit) for unit in order[keep:]]
-    return sorted(units)
-
-
-def _rounded(scores: Tensor, count: int, multiple: int) -> list[int]:
-    if len(scores) >= multiple:
-        count = max(multiple, round(count / multiple) * multiple)
-    return sorted(scores.argsort(descending=True)[: min(count, len(scores))].tolist())
 
 
 def _rows(linear: nn.Linear, keep: Tensor) -> nn.Linear:

@@ -88,8 +88,12 @@ class Pruning:
     method: str = MISSING
     ratio: float = 0.0
     importance: Any = None
-    calibration_sentences: int = 1024
+    calibration_sentences: int = 2048
+    labels: bool = False
     ffn_multiple: int = 16
+    reconstruction: str = "none"
+    ridge: float = 0.001
+    rounds: int = 1
 
 
 @dataclass

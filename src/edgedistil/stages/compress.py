@@ -13,6 +13,7 @@ log = logging.getLogger("edgedistil")
 def prune(request: dict[str, Any]) -> dict[str, Any]:
     """Zero small weights in place (magnitude) or cut heads and neurons out of the tensors (structured)."""
     from ..models.folder import count_parameters, save_model
+    from ..models.lineage import record_parent
     from ..models.reference import equal_share, read_reference, write_reference
     from ..models.shrunken import load_model, structure_of
 
@@ -20,6 +21,7 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     network = load_model(source)
     before = count_parameters(network)
+    parents = record_parent(network, source, options["pruning"])
     if options["pruning"]["method"] == "magnitude":
         from ..compression.magnitude import prune_magnitude
 
@@ -33,6 +35,7 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
     _, _, pruned = read_reference(output)
     return {
         **facts,
+        "parents": parents,
         "parameters": count_parameters(network),
         "parameters_before": before,
         "structure": structure_of(network),
@@ -41,26 +44,34 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
+    import copy
+
     import torch
 
-    from ..compression.structured import choose, cut
-    from ..config.build import build, check_nodes
+    from ..compression.objective import answered, compare
+    from ..compression.shrink import shrink
+    from ..config.build import check_nodes
     from ..tasks.encode import load_tokenizer
     from ..tasks.material import material
 
-    options = request["options"]
-    pruning, task = options["pruning"], options["task"]
+    options, source = request["options"], Path(request["inputs"]["model"])
+    pruning = options["pruning"]
     check_nodes(pruning["importance"], "compression.pruning.importance")
     torch.manual_seed(options["seed"])
-    source = Path(request["inputs"]["model"])
-    tokenizer = load_tokenizer(source, task["max_length"])
+    dense = copy.deepcopy(network)
+    tokenizer = load_tokenizer(source, options["task"]["max_length"])
     texts = material(request, tokenizer, network.config.pad_token_id or 0)
     batches = texts.batches(pruning["calibration_sentences"])
-    scores = build(pruning["importance"])(network, batches)
-    kept = choose(network, scores, pruning["ratio"], pruning["ffn_multiple"])
-    removed = cut(network, kept)
-    log.info("kept heads %s, neurons %s", [len(k.heads) for k in kept], [len(k.neurons) for k in kept])
-    return {"removed_share": removed, "calibration_sentences": sum(len(batch["input_ids"]) for batch in batches)}
+    facts = shrink(network, dense, batches, pruning)
+    log.info("kept %s in %g s", facts["layers"], facts["seconds"])
+    if options["task"]["held_out"]:
+        held_out = answered(dense, texts.held_out_batches())
+        facts["held_out"] = compare(network, held_out) | {"texts": _count(held_out)}
+    return facts | {"calibration_sentences": _count(batches)}
+
+
+def _count(batches: list[dict[str, Any]]) -> int:
+    return sum(len(batch["input_ids"]) for batch in batches)
 
 
 def take_tokenizer(source: Path, output: Path) -> None:

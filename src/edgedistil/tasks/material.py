@@ -29,18 +29,24 @@ if TYPE_CHECKING:
 log = logging.getLogger("edgedistil")
 # What the options for calibration ask for at least: from fewer texts no score and no range means anything.
 FEWEST = 16
+_BATCH = 64
 
 
 class Material(Protocol):
     """The training part of a task; everything is drawn with the step's seed, and nothing held out is in it."""
 
-    def batches(self, limit: int, size: int = 32) -> list[dict[str, Tensor]]:
-        """At most ``limit`` texts (or windows), ``size`` a batch, with what is right beside them: ``labels``, or as
-        transformers calls them ``start_positions`` and ``end_positions``, ``[batch]`` each.
+    def batches(self, limit: int) -> list[dict[str, Tensor]]:
+        """At most ``limit`` texts (or windows), those of like lengths in a batch so that little is padding.
+
+        What is right stands beside them: ``labels``, or as transformers calls them ``start_positions`` and
+        ``end_positions``, ``[batch]`` each.
 
         Raises:
             UserError: there are fewer than :data:`FEWEST`.
         """
+
+    def held_out_batches(self) -> list[dict[str, Tensor]]:
+        """All texts or windows of the part held out for model choice, in batches of the same kind."""
 
     def ids(self, limit: int) -> list[tuple[list[int], list[int]]]:
         """(token ids, token types) of the same texts or windows as :meth:`batches`; raises as it does."""
@@ -79,9 +85,11 @@ class Texts:
     def __init__(self, request: dict[str, Any], tokenizer: Any, pad_id: int) -> None:
         self._request, self._tokenizer, self._pad_id = request, tokenizer, pad_id
 
-    def batches(self, limit: int, size: int = 32) -> list[dict[str, Tensor]]:
-        data = self._rows(limit)
-        return [collate(data[i : i + size], self._pad_id) for i in range(0, len(data), size)]
+    def batches(self, limit: int) -> list[dict[str, Tensor]]:
+        return self._collated(self._rows(limit))
+
+    def held_out_batches(self) -> list[dict[str, Tensor]]:
+        return self._collated(rows(self._tokenizer, held_out_part(self._request)))
 
     def ids(self, limit: int) -> list[tuple[list[int], list[int]]]:
         return [(ids, types) for ids, types, _ in self._rows(limit)]
@@ -104,6 +112,10 @@ class Texts:
     def answers_found(self, tokenizer: Any) -> dict[str, Any]:
         return {}
 
+    def _collated(self, data: list[tuple[list[int], list[int], int]]) -> list[dict[str, Tensor]]:
+        data = sorted(data, key=lambda row: len(row[0]))
+        return [collate(data[i : i + _BATCH], self._pad_id) for i in range(0, len(data), _BATCH)]
+
     def _rows(self, limit: int) -> list[tuple[list[int], list[int], int]]:
         examples = training_part(self._request, limit)
         _check_enough(len(examples), limit, self._request["options"]["task"])
@@ -117,11 +129,18 @@ class Windows:
         self._request, self._tokenizer, self._pad_id = request, tokenizer, pad_id
         self._task = request["options"]["task"]
 
-    def batches(self, limit: int, size: int = 32) -> list[dict[str, Tensor]]:
+    def batches(self, limit: int) -> list[dict[str, Tensor]]:
+        return self._collated(self._drawn(limit))
+
+    def held_out_batches(self) -> list[dict[str, Tensor]]:
+        everything, _, held = self._questions
+        return self._collated(windows(self._tokenizer, everything.take(held), self._task, offsets=False))
+
+    def _collated(self, parts: list[Window]) -> list[dict[str, Tensor]]:
         from .span_data import collate_windows
 
-        data = [(i, part, None) for i, part in enumerate(self._drawn(limit))]
-        found = [collate_windows(data[i : i + size], self._pad_id) for i in range(0, len(data), size)]
+        data = [(i, part, None) for i, part in enumerate(sorted(parts, key=len))]
+        found = [collate_windows(data[i : i + _BATCH], self._pad_id) for i in range(0, len(data), _BATCH)]
         for batch in found:
             batch["start_positions"], batch["end_positions"] = batch.pop("spans").T
         return found
@@ -196,7 +215,7 @@ def _check_enough(found: int, wanted: int, task: dict[str, Any]) -> None:
     if found < FEWEST:
         raise UserError(
             f"the training part of task {task['name']!r} has {found} texts to calibrate on, at least {FEWEST} are "
-            "needed: give more training texts, or lower task.held_out, or raise task.limit_train"
+            "needed: give more training texts (task.train), lower task.held_out or raise task.limit_train"
         )
     if found < wanted:
         log.warning("%d texts asked for calibration, the training part has %d: all of them are used", wanted, found)
