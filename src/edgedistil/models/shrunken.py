@@ -17,8 +17,7 @@ from ..errors import UserError
 from .kinds import KNOWN, SPANS
 from .layers import encoder_layers
 from .low_rank import FactoredEmbedding, rank_of
-
-STRUCTURE_FILE = "structure.json"
+from .structure import STRUCTURE_FILE, read_structure
 
 
 def structure_of(model: Any) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def _load(folder: Path, head: Any) -> Any:
     structure_file = Path(folder) / STRUCTURE_FILE
     model = head.from_config(config, trust_remote_code=False)
     if structure_file.is_file():
-        _shrink(model, json.loads(structure_file.read_text()), folder)
+        _shrink(model, read_structure(Path(folder)), folder)
     weights = load_file(Path(folder) / "model.safetensors")
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
