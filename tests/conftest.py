@@ -70,6 +70,29 @@ def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def spans_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WordPiece ``tokenizer.json`` over the words of the generated contexts and questions, and letters."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    from edgedistil.tasks.generated import generate
+
+    columns = generate("train", "spans", 200, 200, 1)
+    words = sorted({w for name in ("context", "question") for text in columns[name] for w in text.split()})
+    letters = "abcdefghijklmnopqrstuvwxyz.?"
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = dict.fromkeys([*special, *words, *letters, *(f"##{x}" for x in letters)])
+    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tokenizer_file: Path) -> Callable[..., Any]:
     """Factory of a tiny classifier, ``tiny_model("distilbert" or "bert", seed=0, **config)``, in eval mode.
 

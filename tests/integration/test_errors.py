@@ -1,6 +1,7 @@
 """Bad input: one line on standard error, exit code 2, at once, and nothing is left behind."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,33 @@ WRONG = {
         ["compression.recovery.augmentation=true", "augmentation=embedding_neighbours"],
     ),
     "hidden states that the shipped graph lacks": (
-        ["compress.py", "compression=int8", "compression/qat=distillation", "compression.qat.objective.hidden_weight=1"],
+        ["compress.py", "compression=int8", "compression/qat=distillation",
+         "compression.qat.objective.hidden_weight=1"],
         ["compression.qat.objective.hidden_weight=1", "compares logits"],
+    ),
+    "ratio of all": (
+        ["compress.py", "compression=structured_50", "compression.pruning.ratio=1"],
+        ["compression.pruning.ratio=1 ", "at least 0", "below 1"],
+    ),
+    "negative ratio": (
+        ["compress.py", "compression=structured_50", "compression.pruning.ratio=-0.1"],
+        ["compression.pruning.ratio=-0.1", "at least 0"],
+    ),
+    "ratio that is no number": (
+        ["compress.py", "compression=structured_50", "compression.pruning.ratio=nan"],
+        ["compression.pruning.ratio=nan", "at least 0 and below 1"],
+    ),
+    "ratio in words": (
+        ["compress.py", "compression=structured_50", "compression.pruning.ratio=half"],
+        ["compression.pruning.ratio", "'half'", "Float"],
+    ),
+    "recovery of negative length": (
+        ["compress.py", "compression=structured_50", "compression.recovery.steps=-1"],
+        ["compression.recovery.steps=-1", "at least 0"],
+    ),
+    "calibration on too few texts": (
+        ["compress.py", "compression=structured_50", "compression.pruning.calibration_sentences=3"],
+        ["compression.pruning.calibration_sentences=3", "at least 16"],
     ),
     "seed that is no integer": (["train.py", "seed=abc"], ["seed='abc'", "seed=42"]),
     "hub model without revision": (
@@ -111,6 +137,79 @@ def test_folder_without_safetensors(run: Any, models: dict[str, Path], tmp_path:
     line = _one_line(ran)
     assert "save_pretrained" in line
     assert (name if name != "nothing" else "model.safetensors missing") in line
+    assert list(cwd.iterdir()) == []
+    assert ran.seconds < LIMIT_S
+
+
+def _cut_folder(models: dict[str, Path], tmp_path: Path) -> Path:
+    """The tiny DistilBERT with one head and 24 neurons left in its first layer."""
+    from edgedistil.compression.structured import Kept, cut
+    from edgedistil.models.folder import save_model
+    from edgedistil.models.shrunken import load_classifier
+
+    model = load_classifier(models["distilbert"])
+    cut(model, [Kept([2], list(range(24))), Kept([0, 1, 3], list(range(40)))])
+    save_model(model, tmp_path / "cut", {"title": "cut", "lines": []})
+    (tmp_path / "cut" / "tokenizer.json").write_text((models["distilbert"] / "tokenizer.json").read_text())
+    return tmp_path / "cut"
+
+
+LAYERS = [{"heads": 1, "ffn": 24}, {"heads": 3, "ffn": 40}]
+DISAGREES = {
+    "too many layers": ({"layers": [*LAYERS, LAYERS[0]]}, ["lists 3 layers", "config.json says 2"]),
+    "too few layers": ({"layers": LAYERS[:1]}, ["lists 1 layers", "config.json says 2"]),
+    "other heads": ({"layers": [{"heads": 2, "ffn": 24}, LAYERS[1]]}, ["layer 0 heads=2", "model.safetensors has 1"]),
+    "other width": ({"layers": [LAYERS[0], {"heads": 3, "ffn": 64}]}, ["layer 1 ffn=64", "model.safetensors has 40"]),
+    "no heads": ({"layers": [{"ffn": 24}, LAYERS[1]]}, ["layer 0 has heads=None", "at least 1"]),
+    "heads in words": ({"layers": [{"heads": "one", "ffn": 24}, LAYERS[1]]}, ["heads='one'", "at least 1"]),
+    "no head": ({"layers": [{"heads": 0, "ffn": 24}, LAYERS[1]]}, ["heads=0", "at least 1"]),
+    "no layers": ({"head_size": 8}, ["no list 'layers'"]),
+    "a list": ([1, 2], ["no list 'layers'"]),
+    "no JSON": ("{heads: 1", ["structure.json is no JSON", "delete the file"]),
+}
+
+
+def test_a_structure_file_that_disagrees_with_its_weights(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    from edgedistil.errors import UserError
+    from edgedistil.models.structure import check_structure
+
+    folder = _cut_folder(models, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    check_structure(folder, config)
+    for content, needles in DISAGREES.values():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / "structure.json").write_text(text)
+        with pytest.raises(UserError) as caught:
+            check_structure(folder, config)
+        assert all(needle in str(caught.value) for needle in needles), caught.value
+        assert "\n" not in str(caught.value)
+    cwd = tmp_path / "cwd"
+    model = ["model.origin=folder", f"model.location={folder}"]
+    ran = _fast(run, "compress.py", *model, "compression=int8", cwd=cwd, store=tmp_path / "store")
+    assert "structure.json is no JSON" in _one_line(ran)
+    assert list(cwd.iterdir()) == []
+    assert ran.seconds < LIMIT_S
+
+
+PACKED = {"quantization_config": {"quant_method": "bitsandbytes"}}
+
+
+@pytest.mark.parametrize(("name", "change", "needles"), [
+    ("config.json", lambda text: json.dumps(json.loads(text) | PACKED),
+     ["is quantised already (bitsandbytes)", "full precision"]),
+    ("model.safetensors", lambda text: "no weights", ["is no safetensors file", "save_pretrained"]),
+])
+def test_a_folder_that_is_quantised_or_damaged(
+    run: Any, models: dict[str, Path], tmp_path: Path, name: str, change: Any, needles: list[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(models["bert"], folder)
+    (folder / name).write_text(change((folder / name).read_text(errors="replace")))
+    cwd = tmp_path / "cwd"
+    model = ["model.origin=folder", f"model.location={folder}"]
+    ran = _fast(run, "compress.py", *model, "compression=int8", cwd=cwd, store=tmp_path / "store")
+    line = _one_line(ran)
+    assert all(needle in line for needle in needles)
     assert list(cwd.iterdir()) == []
     assert ran.seconds < LIMIT_S
 

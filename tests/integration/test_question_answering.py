@@ -10,32 +10,20 @@ from typing import Any
 
 import pytest
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz.?"
 TASK = ["task=spans", "task.generator.train=24", "task.generator.validation=15", "task.held_out=0.2"]
 LEARN = ["loader.batch_size=8", "trainer.max_epochs=12", "optimizer.lr=5e-3", "trainer.val_check_interval=1.0",
          "trainer.log_every_n_steps=1", "~callbacks.early_stopping"]
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any]) -> Path:
+def encoder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], spans_tokenizer: Path
+) -> Path:
     """A folder with a tiny BERT without a head, whose tokenizer knows the words of the generated contexts."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    from edgedistil.tasks.generated import generate
-
-    columns = generate("train", "spans", 200, 200, 1)
-    words = sorted({w for name in ("context", "question") for text in columns[name] for w in text.split()})
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces = dict.fromkeys([*special, *words, *LETTERS, *(f"##{x}" for x in LETTERS)])
-    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
     folder = tmp_path_factory.mktemp("encoder")
-    tiny_model("bert", vocab_size=len(pieces), initializer_range=0.1).bert.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    size = len(json.loads(spans_tokenizer.read_text())["model"]["vocab"])
+    tiny_model("bert", vocab_size=size, initializer_range=0.1).bert.save_pretrained(folder)
+    shutil.copyfile(spans_tokenizer, folder / "tokenizer.json")
     return folder
 
 
@@ -96,6 +84,67 @@ def test_record_scores_the_file_that_ships(trained: Any, run: Any, rapid: list[s
     assert sorted(answers) == sorted(f"validation-{i}" for i in range(15))
 
 
+RELOAD = """
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from edgedistil.models.folder import count_parameters
+from edgedistil.models.reference import read_reference
+from edgedistil.models.shrunken import load_model, structure_of
+from edgedistil.models.spans import span_logits
+from transformers import AutoTokenizer
+
+found = []
+for folder in map(Path, sys.argv[1:]):
+    model, (ids, types, expected) = load_model(folder), read_reference(folder)
+    again = span_logits(model, ids, types, batch_size=1)
+    found.append({
+        "equal": all(bool((a == b).all()) for a, b in zip(again, expected, strict=True)),
+        "spread": float(min(np.ptp(x, axis=1).min() for x in expected)),
+        "layers": structure_of(model)["layers"],
+        "parameters": count_parameters(model),
+        "pieces": len(AutoTokenizer.from_pretrained(folder)),
+    })
+print(json.dumps({"found": found}))
+"""
+
+
+def test_a_cut_recovered_trimmed_and_quantised_cell_answers_questions(
+    trained: Any, run: Any, rapid: list[str], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(trained.store, store)
+    chain = ["compression=structured_50", "compression.recovery.steps=6", "compression.recovery.batch_size=8",
+             "compression/vocabulary=trimmed", "compression.vocabulary.min_count=2"]
+    # FP32 first: of the cut, recovered and trimmed model the ONNX file answers as PyTorch does
+    compressed = run("compress.py", *trained.model, *chain, cwd=tmp_path, store=store).ok()
+    assert compressed.computed == ["prune", "recover", "trim", "export"]
+    assert compressed.summary["facts"]["parity"]["max_abs_difference"] <= 1e-4
+    quantised = [*chain, "compression/quantization=int8_dynamic", "measurement.lengths=[16]"]
+    ran = run("bench.py", *trained.model, *rapid, *quantised, cwd=tmp_path, store=store).ok()
+    record = json.loads((Path(ran.summary["folder"]) / "record.json").read_text())
+    assert record["quality"]["n"] == 15
+    assert set(record["quality"]) >= {"f1", "exact_match", "against_parent"}
+
+    folders = {step: next(store.glob(f"artifacts/{step}/*")) for step in ("train", "prune", "recover", "trim")}
+    facts = {step: json.loads((path / "artifact.json").read_text())["facts"] for step, path in folders.items()}
+    found = run("-c", RELOAD, *map(str, folders.values()), cwd=tmp_path / "reload", store=store).ok().summary["found"]
+    dense, cut, recovered, trimmed = found
+    assert all(one["equal"] and one["spread"] > 0 for one in found)
+    assert dense["layers"] == [{"heads": 4, "ffn": 64}] * 2
+    assert cut["layers"] == recovered["layers"] == trimmed["layers"] != dense["layers"]
+    assert abs(facts["prune"]["removed_share"] - 0.5) < 0.15
+    # fewer than the 1024 asked for: what there was, and said so
+    assert 18 <= facts["prune"]["calibration_sentences"] <= 60
+    assert facts["recover"]["steps"] == 6
+    assert facts["trim"]["held_out"]["answers_found_share"] == 1.0
+    assert trimmed["pieces"] == facts["trim"]["word_pieces"] < dense["pieces"]
+    lost = (dense["pieces"] - trimmed["pieces"]) * 32
+    assert recovered["parameters"] - trimmed["parameters"] == lost
+
+
 def test_a_student_learns_from_the_trained_model(trained: Any, run: Any, encoder: Path, tmp_path: Path) -> None:
     shutil.copytree(trained.store, tmp_path / "store")
     student = ["objective=task_distillation", "model.layers=[1]", "model@teacher=folder"]
@@ -124,7 +173,7 @@ def test_a_random_twin_is_measured_for_speed(trained: Any, run: Any, rapid: list
 
 
 @pytest.mark.parametrize(("script", "wrong", "words"), [
-    ("compress.py", "compression=structured_50", "compression.pruning.method=structured is made for classifiers"),
+    ("compress.py", "compression/quantization=int8_static", "quantization.method=int8_static is made for classifiers"),
     ("bench.py", "device=cpu_peers", "is made for classifiers; for question answering: onnxruntime_fp32, torch_fp32"),
     ("train.py", "task.metrics=[accuracy]", "a question answering task knows f1, exact_match"),
     ("train.py", "task.stride=40", "lower task.stride or task.max_question_length"),

@@ -1,4 +1,7 @@
-"""Unit tests see no data folder of the user's, whatever the shell has set."""
+"""Unit tests see no data folder of the user's, whatever the shell has set; tiny models that answer by spans."""
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -6,3 +9,22 @@ import pytest
 @pytest.fixture(autouse=True)
 def no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEDISTIL_DATA", raising=False)
+
+
+@pytest.fixture
+def span_model(tiny_model: Callable[..., Any]) -> Callable[..., Any]:
+    """``span_model("bert", seed=0)``: the tiny model with a head that scores spans."""
+
+    import torch
+    from transformers import BertForQuestionAnswering, DistilBertForQuestionAnswering
+
+    def make(kind: str, seed: int = 0, **changes: Any) -> Any:
+        classifier = tiny_model(kind, seed=seed, **changes)
+        head = DistilBertForQuestionAnswering if kind == "distilbert" else BertForQuestionAnswering
+        model = head(classifier.config)
+        getattr(model, kind).load_state_dict(getattr(classifier, kind).state_dict(), strict=False)
+        torch.nn.init.normal_(model.qa_outputs.weight, std=0.5)
+        torch.nn.init.normal_(model.qa_outputs.bias)
+        return model.eval()
+
+    return make

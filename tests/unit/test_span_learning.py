@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering, DistilBertForQuestionAnswering
+from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 
 from edgedistil.errors import UserError
 from edgedistil.export.files import save
@@ -37,22 +37,6 @@ KINDS = ("distilbert", "bert")
 
 def sgd(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=0.1)
-
-
-@pytest.fixture
-def span_model(tiny_model: Callable[..., Any]) -> Callable[..., Any]:
-    """``span_model("bert", seed=0)``: the tiny model with a head that scores spans."""
-
-    def make(kind: str, seed: int = 0, **changes: Any) -> Any:
-        classifier = tiny_model(kind, seed=seed, **changes)
-        head = DistilBertForQuestionAnswering if kind == "distilbert" else BertForQuestionAnswering
-        model = head(classifier.config)
-        getattr(model, kind).load_state_dict(getattr(classifier, kind).state_dict(), strict=False)
-        torch.nn.init.normal_(model.qa_outputs.weight, std=0.5)
-        torch.nn.init.normal_(model.qa_outputs.bias)
-        return model.eval()
-
-    return make
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from typing import Any
 
 from ..errors import UserError
+from .canonical import canonical_compression, recovered_tables
 
 QUESTION_ANSWERING = "question_answering"
 # What of the task group says how contexts are cut into windows and answers are chosen.
 WINDOW_OPTIONS = ("stride", "max_question_length", "max_answer_length", "n_best")
 _METRICS = ("f1", "exact_match")
-_PRUNING = ("none", "magnitude")
 _QUANTIZATION = ("none", "int8_dynamic", "int4_ort")
 _BASELINES = ("onnxruntime_fp32", "torch_fp32")
 
@@ -29,9 +29,19 @@ def check_question_answering(plain: dict[str, Any]) -> None:
         raise UserError(f"task.test_texts={task['test_texts']} is for texts with labels; leave it out")
     compression = plain.get("compression")
     if compression:
-        _supported("compression.pruning.method", compression["pruning"]["method"], _PRUNING)
-        for group in ("vocabulary", "embeddings", "qat"):
+        for group in ("embeddings", "qat"):
             _supported(f"compression.{group}.method", compression[group]["method"], ("none",))
+        if compression["pruning"]["steps"] > 1:
+            raise UserError(
+                f"compression.pruning.steps={compression['pruning']['steps']} is made for classifiers; for question "
+                "answering use compression/pruning=structured, at once"
+            )
+        if recovered_tables(canonical_compression(compression)):
+            # A teacher scores tokens, and its tokens are not those of the other tokenizer.
+            raise UserError(
+                "compression.recovery after compression.vocabulary.min_count above 1 is made for classifiers; for "
+                "question answering recover after pruning only, or keep min_count=1"
+            )
         _supported("compression.quantization.method", compression["quantization"]["method"], _QUANTIZATION)
     for baseline in plain.get("device", {}).get("baselines", []):
         _supported("device.baselines", baseline, _BASELINES)

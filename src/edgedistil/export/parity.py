@@ -33,14 +33,18 @@ def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
         parts = session.run(outputs, {k: np.array(v, np.int64) for k, v in feed.items() if k in wanted})
         found.append(np.concatenate(parts) if len(parts) > 1 else parts[0][0])
     difference = np.concatenate([(f - e).ravel() for f, e in zip(found, expected, strict=True)])
-    centred = np.concatenate([(e - e.mean(-1, keepdims=True)).ravel() for e in expected])
-    spread = float(np.sqrt(np.mean(centred**2)))
     return {
         "max_abs_difference": float(np.abs(difference).max()),
-        "rms_ratio": float(np.sqrt(np.mean(difference**2))) / max(spread, 1e-12),
+        "rms_ratio": float(np.sqrt(np.mean(difference**2))) / centred_spread(expected),
         "agreement": equal_share(found, expected),
         "n": len(found),
     }
+
+
+def centred_spread(logits: Any) -> float:
+    """Root mean square of logits around each text's own mean, at least 1e-12: what differences are measured in."""
+    centred = np.concatenate([(e - e.mean(-1, keepdims=True)).ravel() for e in logits])
+    return max(float(np.sqrt(np.mean(centred**2))), 1e-12)
 
 
 def verdict(figures: dict[str, Any], quantization: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .answers import answers_of
 from .fine_tuning import Batch
 from .layer_map import layer_pairs
 from .task_distillation import TaskDistillation
@@ -19,6 +20,7 @@ class LogitDistillation(TaskDistillation):
 
     loss = T² · KL(parent ‖ student) + hidden_weight · hidden states + hard_weight · cross-entropy. A term of weight 0
     is not computed. Hidden states alone need the parent itself, so without them its logits may come with the batches.
+    Logits are of classes, or of starts and ends (:mod:`.answers`).
 
     Args:
         network: the student, trained.
@@ -69,6 +71,16 @@ class LogitDistillation(TaskDistillation):
             # Said of the group that a training has.
             raise UserError(str(error).replace("objective.", f"{_PATH}objective.")) from error
         self._teacher_ids = teacher_ids
+        self._answers = answers_of(network)
+
+    def logits(self, answer: Any) -> Tensor:
+        return self._answers.logits(answer)
+
+    def hard_label(self, logits: Tensor, batch: Batch) -> Tensor:
+        return self._answers.loss(logits, batch)
+
+    def soft_target(self, logits: Tensor, expected: Tensor, batch: Batch) -> Tensor:
+        return self._answers.distance(logits, expected, batch, self._temperature)
 
     def inputs(self, batch: Batch, network: Any = None) -> Batch:
         found = super().inputs(batch, network)

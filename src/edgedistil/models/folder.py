@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from .shrunken import STRUCTURE_FILE, is_uneven, structure_of
+from .shrunken import is_uneven, structure_of
+from .structure import STRUCTURE_FILE
 
 
 def save_model(model: Any, folder: Path, card: dict[str, Any]) -> None:

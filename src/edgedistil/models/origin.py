@@ -11,6 +11,7 @@ from ..store.fingerprint import DigestCache
 from . import embedded
 from .depth import check_layers
 from .kinds import CLASSIFIER, EXPORTED, KNOWN
+from .structure import STRUCTURE_FILE, check_structure
 
 _WANTED = ("config.json", "model.safetensors", "tokenizer.json")
 
@@ -153,6 +154,13 @@ def _folder(model: dict[str, Any], digests: DigestCache, head: str) -> Origin:
     if kind not in KNOWN + EXPORTED:
         supported = ", ".join(KNOWN + EXPORTED)
         raise UserError(f"{path}/config.json has model_type={kind!r}; supported: {supported}")
+    if config.get("quantization_config"):
+        method = config["quantization_config"].get("quant_method", "some method")
+        raise UserError(
+            f"{path} is quantised already ({method}), and rounding twice is no compression: give the folder in full "
+            "precision that it was made of"
+        )
+    check_structure(path, config)
     ready = any(a.endswith(head) for a in config.get("architectures") or [])
     fine_tuned = ready if model["fine_tuned"] is None else model["fine_tuned"]
     if not fine_tuned and model["convert_to"] == "distilbert" and kind != "bert":
@@ -160,7 +168,7 @@ def _folder(model: dict[str, Any], digests: DigestCache, head: str) -> Origin:
             f"model.convert_to=distilbert turns a BERT into a DistilBERT, but {path} is a {kind}; "
             "use model=folder, or model.convert_to=null"
         )
-    names = [n for n in (*_WANTED, "structure.json") if (path / n).is_file()]
+    names = [n for n in (*_WANTED, STRUCTURE_FILE) if (path / n).is_file()]
     identity: dict[str, Any] = {"origin": "folder", "files": {n: digests.digest(path / n) for n in names}}
     if not fine_tuned:
         identity["convert_to"] = model["convert_to"]

@@ -17,8 +17,7 @@ from ..errors import UserError
 from .kinds import KNOWN, SPANS
 from .layers import encoder_layers
 from .low_rank import FactoredEmbedding, rank_of
-
-STRUCTURE_FILE = "structure.json"
+from .structure import STRUCTURE_FILE, read_structure
 
 
 def structure_of(model: Any) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def _load(folder: Path, head: Any) -> Any:
     structure_file = Path(folder) / STRUCTURE_FILE
     model = head.from_config(config, trust_remote_code=False)
     if structure_file.is_file():
-        _shrink(model, _read_structure(structure_file), folder)
+        _shrink(model, read_structure(Path(folder)), folder)
     weights = load_file(Path(folder) / "model.safetensors")
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -97,22 +96,6 @@ def _load(folder: Path, head: Any) -> Any:
     if missing or unexpected:
         raise UserError(f"{folder}: weights do not fit the model: missing {missing[:3]}, unexpected {unexpected[:3]}")
     return model.to(torch.float32).eval()
-
-
-def _read_structure(file: Path) -> dict[str, Any]:
-    try:
-        structure = json.loads(file.read_text())
-        layers = structure["layers"]
-        counts = [structure["head_size"], *(layer[key] for layer in layers for key in ("heads", "ffn"))]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{file} can't be read ({type(error).__name__}: {' '.join(str(error).split())}); it holds head_size and "
-            "layers, each with heads and ffn, and is written beside the weights: copy the whole folder again"
-        ) from error
-    for count in counts:
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise UserError(f"{file} holds {count!r} where a whole number above 0 is needed: copy the folder again")
-    return dict(structure)
 
 
 def _shrink(model: Any, structure: dict[str, Any], folder: Path) -> None:

@@ -215,4 +215,4 @@ def _model_facts(request: dict[str, Any]) -> dict[str, Any]:
     """What the export or training step noted of the model: parameters, structure, sparsity, FLOPs, parity."""
     facts: dict[str, Any] = read_json(Path(request["inputs"]["candidate"]) / "artifact.json")["facts"]
     wanted = ("parameters", "structure", "encoder_sparsity", "gflops_by_tokens", "parity", "onnx_bytes_by_part")
-    return {key: facts[key] for key in wanted if key in facts}
+    return {key: facts[key] for key in (*wanted, "padding_spread") if key in facts}

@@ -1,19 +1,14 @@
 """Prune: how a trained model folder becomes a smaller one."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
 from ..learning.quiet import quiet
 from ..store.files import link_or_copy
-from ..tasks.training_part import training_part
 from .budgeted import budget_here, cost_here
 
 log = logging.getLogger("edgedistil")
-# Calibration texts below which a score says nothing: what compression.pruning.calibration_sentences allows too.
-FEWEST = 16
 
 
 def prune(request: dict[str, Any]) -> dict[str, Any]:
@@ -65,42 +60,30 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
     from ..compression.objective import answered, compare
     from ..compression.shrink import shrink
     from ..config.build import build, check_nodes
-    from ..tasks.training_part import held_out_part
+    from ..tasks.encode import load_tokenizer
+    from ..tasks.material import material
 
-    options = request["options"]
+    options, source = request["options"], Path(request["inputs"]["model"])
     pruning = options["pruning"]
     check_nodes(pruning["importance"], "compression.pruning.importance")
     torch.manual_seed(options["seed"])
     dense = copy.deepcopy(network)
-    examples = training_part(request, pruning["calibration_sentences"])
-    check_texts(examples)
+    tokenizer = load_tokenizer(source, options["task"]["max_length"])
+    texts = material(request, tokenizer, network.config.pad_token_id or 0)
+    batches = texts.batches(pruning["calibration_sentences"])
     budget = None
     if "target" in pruning:
         cost = cost_here(request)
         check_cuts(cost, pruning["target"], units_of(network))
         budget = budget_here(request, cost)
-    importance = build(pruning["importance"])
-    facts = shrink(network, dense, batches_of(request, examples), pruning, importance, budget)
+    facts = shrink(network, dense, batches, pruning, build(pruning["importance"]), budget)
     if budget:
         facts["cost"] = {"unit": cost.unit, "target": pruning["target"], "reached": cost.total(units_of(network))}
     log.info("kept %s in %g s", facts["layers"], facts["seconds"])
     if options["task"]["held_out"]:
-        held_out = answered(dense, batches_of(request, held_out_part(request)))
-        facts["held_out"] = compare(network, held_out) | {"texts": sum(len(b["input_ids"]) for b in held_out)}
-    return facts | {"calibration_sentences": len(examples)}
-
-
-def check_texts(examples: Any) -> None:
-    """See that there are training texts enough to score units by.
-
-    Raises:
-        UserError: there are not.
-    """
-    if len(examples) < FEWEST:
-        raise UserError(
-            f"structured pruning looks at training texts, and there are {len(examples)}: it needs {FEWEST} at least; "
-            "give more in task.train or raise task.limit_train"
-        )
+        held_out = answered(dense, texts.held_out_batches())
+        facts["held_out"] = compare(network, held_out) | {"texts": _count(held_out)}
+    return facts | {"calibration_sentences": _count(batches)}
 
 
 def units_of(network: Any) -> list[tuple[int, int]]:
@@ -110,16 +93,8 @@ def units_of(network: Any) -> list[tuple[int, int]]:
     return [(layer["heads"], layer["ffn"]) for layer in structure_of(network)["layers"]]
 
 
-def batches_of(request: dict[str, Any], examples: Any) -> list[dict[str, Any]]:
-    """Batches of texts of like lengths, so that little of them is padding."""
-    from ..tasks.batching import collate, rows
-    from ..tasks.encode import load_tokenizer
-
-    source = Path(request["inputs"]["model"])
-    data = rows(load_tokenizer(source, request["options"]["task"]["max_length"]), examples)
-    data.sort(key=lambda row: len(row[0]))
-    pad_id = json.loads((source / "config.json").read_text()).get("pad_token_id") or 0
-    return [collate(data[i : i + 64], pad_id) for i in range(0, len(data), 64)]
+def _count(batches: list[dict[str, Any]]) -> int:
+    return sum(len(batch["input_ids"]) for batch in batches)
 
 
 def take_tokenizer(source: Path, output: Path) -> None:

@@ -44,6 +44,10 @@ def export(request: dict[str, Any]) -> dict[str, Any]:
     if shut:
         raise RuntimeError(f"parity gate: {shut}")
     _write_card(output, request["label"], figures, _outputs(output))
+    if request["options"]["graph"]["padding"]:
+        from ..export.spread import padding_spread
+
+        facts["padding_spread"] = padding_spread(output / "model.onnx", output)
     return {"parity": figures, **facts}
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from ..learning.quiet import quiet
-from ..tasks.training_part import training_part
 from .compress import take_tokenizer
 
 log = logging.getLogger("edgedistil")
@@ -25,6 +24,7 @@ def factorise(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.reference import equal_share, read_reference, write_reference
     from ..models.shrunken import load_classifier, structure_of
     from ..tasks.encode import load_tokenizer
+    from ..tasks.material import material
     from .trim import count_pieces
 
     quiet()
@@ -37,7 +37,7 @@ def factorise(request: dict[str, Any]) -> dict[str, Any]:
         )
     before = count_parameters(network)
     tokenizer = load_tokenizer(source, options["task"]["max_length"])
-    counts = count_pieces(tokenizer, training_part(request, None).texts, network.config.vocab_size)
+    counts = count_pieces(material(request, tokenizer).piece_ids(tokenizer), network.config.vocab_size)
     facts = factorise_words(network, counts, options["embeddings"]["rank"])
     save_model(network, output, {"title": request["label"], "lines": [f"word table: rank {facts['rank']}"]})
     take_tokenizer(source, output)

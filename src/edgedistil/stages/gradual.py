@@ -13,9 +13,9 @@ from typing import Any
 
 from ..learning.quiet import quiet
 from ..store.files import read_json, sync_tree, write_json
-from ..tasks.training_part import held_out_part, training_part
+from ..tasks.training_part import training_part
 from .budgeted import budget_here, cost_here
-from .compress import batches_of, check_texts, finish_cut, units_of
+from .compress import finish_cut, units_of
 
 log = logging.getLogger("edgedistil")
 _OBJECTIVE_GETS = ("network", "teacher", "optimizer", "scheduler")
@@ -39,6 +39,8 @@ def prune_gradually(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.folder import count_parameters
     from ..models.lineage import KEY, record_parent
     from ..models.shrunken import load_model
+    from ..tasks.encode import load_tokenizer
+    from ..tasks.material import check_enough, material
 
     options, source = request["options"], Path(request["inputs"]["model"])
     pruning, between = options["pruning"], options["pruning"]["between"]
@@ -55,8 +57,10 @@ def prune_gradually(request: dict[str, Any]) -> dict[str, Any]:
     _check_last(dense, request, cost)
     limits = falling(now, wanted(pruning), cost.fixed, pruning["steps"])
     texts = training_part(request, None)
-    check_texts(texts)
-    held_out = answered(dense, batches_of(request, held_out_part(request))) if options["task"]["held_out"] else []
+    check_enough(len(texts), pruning["calibration_sentences"], options["task"])
+    tokenizer = load_tokenizer(source, options["task"]["max_length"])
+    judged = material(request, tokenizer, dense.config.pad_token_id or 0)
+    held_out = answered(dense, judged.held_out_batches()) if options["task"]["held_out"] else []
     path, network = _last_state(request)
     if path:
         log.info("resuming behind step %d of %d", len(path), len(limits))
@@ -102,6 +106,9 @@ def _step(
     from ..compression.objective import compare
     from ..compression.shrink import shrink
     from ..config.build import build
+    from ..tasks.batching import rows
+    from ..tasks.encode import load_tokenizer
+    from ..tasks.material import collated
 
     options = request["options"]
     pruning, between = options["pruning"], options["pruning"]["between"]
@@ -109,7 +116,9 @@ def _step(
     # Other texts in each step, so that no step's choices are made on what the last one was fitted to.
     chosen = _window(texts, index, pruning["calibration_sentences"])
     importance = build(pruning["importance"])
-    cut = shrink(network, dense, batches_of(request, chosen), pruning, importance, budget)
+    tokenizer = load_tokenizer(Path(request["inputs"]["model"]), options["task"]["max_length"])
+    batches = collated(rows(tokenizer, chosen), network.config.pad_token_id or 0)
+    cut = shrink(network, dense, batches, pruning, importance, budget)
     facts: dict[str, Any] = {k: cut[k] for k in ("layers", "removed_share", "expected_damage")}
     if held_out:
         facts["held_out_after_cut"] = compare(network, held_out)

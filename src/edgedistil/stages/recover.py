@@ -8,9 +8,9 @@ from typing import Any
 
 from ..config.canonical import compares_layers
 from ..learning.quiet import quiet
-from ..tasks.training_part import held_out_part, training_texts
 from . import teaching
 from .compress import take_tokenizer
+from .held_out import held_out
 
 log = logging.getLogger("edgedistil")
 # Steps between checkpoints: what a kill can cost at most.
@@ -39,10 +39,9 @@ def taught(
     from ..config.build import build, check_nodes
     from ..models.folder import count_parameters, save_model
     from ..models.reference import read_reference, write_reference
-    from ..models.shrunken import load_classifier, structure_of
-    from ..tasks.batching import rows
-    from ..tasks.datamodule import TextDataModule
+    from ..models.shrunken import load_model, structure_of
     from ..tasks.encode import load_tokenizer
+    from ..tasks.material import material
     from .train import fit
 
     quiet()
@@ -53,25 +52,16 @@ def taught(
     check_nodes(chosen["objective"], f"compression.{group}.objective", handed_in)
     check_nodes(chosen["optimizer"], f"compression.{group}.optimizer", ("params",))
     lightning.seed_everything(options["seed"], verbose=False)
-    network = load_classifier(source).train()
+    network = load_model(source).train()
     # At most what the steps can see, so that a short recovery does not tokenise a large corpus.
     limit = None if chosen.get("epochs") else chosen["steps"] * chosen["batch_size"]
-    examples, indices = training_texts(request, limit)
     tokenizer = load_tokenizer(source, task["max_length"])
-    data = TextDataModule(
-        tokenizer,
-        examples,
-        examples.take([]),
-        network.config.pad_token_id or 0,
-        chosen["batch_size"],
-        True,
-        options["seed"],
-        teaching.cached_logits(request, indices),
-    )
-    held_out = held_out_part(request)
-    held_out_rows = rows(tokenizer, held_out)
+    cached = request["inputs"].get("teacher_logits")
+    texts = material(request, tokenizer, network.config.pad_token_id or 0)
+    data, count = texts.data(limit, chosen["batch_size"], Path(cached) / teaching.LOGITS_FILE if cached else None)
+    judged = held_out(request, tokenizer)
     with within(network):
-        before = _scores(network.eval(), held_out_rows, held_out.labels, task["metrics"])
+        before = judged.scores(network.eval()) if len(judged) else None
         module = build(
             chosen["objective"],
             network=network.train(),
@@ -81,7 +71,7 @@ def taught(
         )
         trainer = fit(module, data, _fitting(options, chosen), request, keep_best=False)
         network = network.cpu().float().eval()
-        after = _scores(network, held_out_rows, held_out.labels, task["metrics"])
+        after = judged.scores(network) if len(judged) else None
     log.info("%s: held out %s, before %s", request["label"], after, before)
     save_model(network, output, {"title": request["label"], "lines": [f"{group} steps: {trainer.global_step}"]})
     take_tokenizer(source, output)
@@ -89,11 +79,11 @@ def taught(
     write_reference(network, output, ids, types, seed=0)
     return {
         "steps": trainer.global_step,
-        "texts": len(examples),
+        "texts": count,
         **getattr(module, "totals", {}),
         "held_out": after,
         "held_out_before": before,
-        "held_out_texts": len(held_out_rows),
+        "held_out_texts": len(judged),
         "parameters": count_parameters(network),
         "structure": structure_of(network),
     }
@@ -101,7 +91,7 @@ def taught(
 
 def _teacher(request: dict[str, Any], objective: dict[str, Any]) -> dict[str, Any]:
     """Keywords of the objective: the parent, None where its answers are enough, and its ids where it has others."""
-    from ..models.shrunken import load_classifier
+    from ..models.shrunken import load_model
     from ..models.vocabulary import ids_elsewhere
 
     inputs = request["inputs"]
@@ -111,20 +101,7 @@ def _teacher(request: dict[str, Any], objective: dict[str, Any]) -> dict[str, An
 
     parent, student = Path(inputs["teacher"]), Path(inputs["model"])
     ids = ids_elsewhere(student, parent)
-    return {"teacher": load_classifier(parent)} | ({} if ids is None else {"teacher_ids": torch.tensor(ids)})
-
-
-def _scores(network: Any, data: list[Any], labels: list[int], metrics: list[str]) -> dict[str, float] | None:
-    """On the part held out of train, which nothing is learnt from; None where there is none."""
-    if not data:
-        return None
-    import numpy as np
-    import torch
-
-    from ..tasks.metrics import score
-
-    answers = teaching.compute_logits(network, data, torch.device("cpu")).argmax(-1).numpy()
-    return {name: round(score(name, answers, np.array(labels)), 6) for name in metrics}
+    return {"teacher": load_model(parent)} | ({} if ids is None else {"teacher_ids": torch.tensor(ids)})
 
 
 def _fitting(options: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ STEPS: dict[str, tuple[str, int]] = {
     "recover": ("edgedistil.stages.recover:recover", 2),
     "factorise": ("edgedistil.stages.factorise:factorise", 1),
     "qat": ("edgedistil.stages.quantisation_aware:quantisation_aware", 1),
-    "trim": ("edgedistil.stages.trim:trim", 1),
+    "trim": ("edgedistil.stages.trim:trim", 2),
     "export": ("edgedistil.stages.export:export", 2),
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),
     "peer": ("edgedistil.peers.convert:convert", 1),

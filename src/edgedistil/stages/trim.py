@@ -2,12 +2,12 @@
 
 import json
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ..learning.quiet import quiet
 from ..store.files import write_json
-from ..tasks.training_part import held_out_part, training_part
 
 log = logging.getLogger("edgedistil")
 
@@ -21,14 +21,16 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     from ..compression.vocabulary import retokenised, trim_embeddings, trimmed_tokenizer
     from ..models.folder import count_parameters, save_model
     from ..models.reference import read_reference, write_reference
-    from ..models.shrunken import load_classifier, structure_of
+    from ..models.shrunken import load_model, structure_of
     from ..tasks.encode import load_tokenizer
+    from ..tasks.material import material
 
     quiet()
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     chosen, longest = options["vocabulary"], options["task"]["max_length"]
-    network, whole = load_classifier(source), load_tokenizer(source, longest)
+    network, whole = load_model(source), load_tokenizer(source, longest)
     content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    texts = material(request, whole)
     kept = pieces_to_keep(request, chosen)
     before = count_parameters(network), network.config.vocab_size, network.config.max_position_embeddings
     trim_embeddings(network, kept, chosen["positions"])
@@ -36,14 +38,21 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     write_json(output / "tokenizer.json", trimmed_tokenizer(content, kept))
     _write_settings(source, output, kept, network.config.max_position_embeddings)
     trimmed = load_tokenizer(output, longest)
-    proof = _compare(whole, trimmed, held_out_part(request).texts, content["model"]["unk_token"])
+    before_and_after = [
+        [[t.id_to_token(i) for i in row] for row in texts.piece_ids(t, held_out=True)] for t in (whole, trimmed)
+    ]
+    proof = _compare(*before_and_after, content["model"]["unk_token"])
     if proof["new_unknown_tokens"]:
         raise RuntimeError(f"trimming lost words: {proof}")
     ids, types, _ = read_reference(source)
     new, pieces = {old: i for i, old in enumerate(kept)}, _pieces(content)
     prefix = content["model"]["continuing_subword_prefix"]
-    again = [retokenised(row, pieces, new, trimmed, prefix)[:longest] for row in ids]
-    write_reference(network, output, again, [_stretched(t, row) for t, row in zip(types, again, strict=True)], seed=0)
+
+    def again(row: list[int]) -> list[int]:
+        return retokenised(row, pieces, new, trimmed, prefix)
+
+    both = [_side_by_side(again, *row, longest) for row in zip(ids, types, strict=True)]
+    write_reference(network, output, [row for row, _ in both], [sides for _, sides in both], seed=0)
     facts = {
         "word_pieces": len(kept),
         "word_pieces_before": before[1],
@@ -52,7 +61,7 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
         "parameters": count_parameters(network),
         "parameters_before": before[0],
         "structure": structure_of(network),
-        "held_out": proof,
+        "held_out": proof | texts.answers_found(trimmed),
     }
     log.info("%s: %s", request["label"], {k: v for k, v in facts.items() if k != "structure"})
     return facts
@@ -62,40 +71,33 @@ def pieces_to_keep(request: dict[str, Any], chosen: dict[str, Any]) -> list[int]
     """Ids of the word pieces of a step's input model that stay under the options ``chosen``, ascending."""
     from ..compression.vocabulary import kept_pieces
     from ..tasks.encode import load_tokenizer
+    from ..tasks.material import material
 
     source = Path(request["inputs"]["model"])
     tokenizer = load_tokenizer(source, request["options"]["task"]["max_length"])
     content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
     size = json.loads((source / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    counts = count_pieces(tokenizer, training_part(request, None).texts, size)
+    counts = count_pieces(material(request, tokenizer).piece_ids(tokenizer), size)
     return kept_pieces(content, counts, chosen["min_count"], chosen["first"])
 
 
-def count_pieces(tokenizer: Any, texts: list[tuple[str, ...]], size: int) -> list[int]:
-    """How often each of ``size`` ids occurs in the texts."""
+def count_pieces(rows: Iterable[list[int]], size: int) -> list[int]:
+    """How often each of ``size`` ids occurs in rows of them."""
     import numpy as np
 
-    from ..tasks.encode import encode
-
     counts = np.zeros(size, np.int64)
-    for start in range(0, len(texts), 4096):
-        ids = encode(tokenizer, texts[start : start + 4096])
-        counts += np.bincount(np.concatenate([np.array(row) for row in ids]), minlength=size)
+    for row in rows:
+        np.add.at(counts, row, 1)
     found: list[int] = counts.tolist()
     return found
 
 
-def _compare(whole: Any, trimmed: Any, texts: list[tuple[str, ...]], unknown_token: str) -> dict[str, Any]:
+def _compare(before: list[list[str]], after: list[list[str]], unknown_token: str) -> dict[str, Any]:
     """How texts are cut before and after: unknown tokens, tokens, and the share of texts that are cut otherwise."""
-    from ..tasks.encode import encode
-
-    before, after = (
-        [[t.id_to_token(i) for i in row] for row in encode(t, texts)] if texts else [] for t in (whole, trimmed)
-    )
     unknown = [sum(row.count(unknown_token) for row in rows) for rows in (before, after)]
     tokens = [sum(map(len, rows)) for rows in (before, after)]
     return {
-        "texts": len(texts),
+        "texts": len(before),
         "new_unknown_tokens": unknown[1] - unknown[0],
         "tokens": tokens[1],
         "tokens_before": tokens[0],
@@ -109,10 +111,17 @@ def _pieces(content: dict[str, Any]) -> list[str]:
     return [names.get(i, "") for i in range(max(names) + 1)]
 
 
-def _stretched(types: list[int], ids: list[int]) -> list[int]:
-    """Token types for a text that may have more tokens now; pairs keep how many tokens their second text had."""
-    second = sum(types)
-    return [0] * max(0, len(ids) - second) + [1] * min(second, len(ids))
+def _side_by_side(
+    again: Callable[[list[int]], list[int]], ids: list[int], types: list[int], longest: int
+) -> tuple[list[int], list[int]]:
+    """Ids and token types of a text or pair known by its old ids, cut where the tokenizer would cut them."""
+    border = types.index(1) if 1 in types else len(ids)
+    first, second = again(ids[:border]), again(ids[border:])
+    row = first + second
+    if len(row) > longest:
+        # The last token is [SEP], which stays.
+        row = row[: longest - 1] + row[-1:]
+    return row, ([0] * len(first) + [1] * len(second))[: len(row)]
 
 
 def _write_settings(source: Path, output: Path, kept: list[int], positions: int) -> None:

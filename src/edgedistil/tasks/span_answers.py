@@ -68,3 +68,20 @@ def answers(
         begin, end = int(part.offsets[pair[1], 0]), int(part.offsets[pair[2], 1])
         found[part.question] = Answer(questions.contexts[part.question][begin:end], begin, end, pair[0])
     return found
+
+
+def share_found(questions: Questions, parts: Sequence[Window]) -> float:
+    """Share of the questions whose first answer some window, cut at its own tokens, holds letter by letter.
+
+    What a tokenizer allows at best: a word piece that the answer ends inside of can't be told from the answer.
+
+    Args:
+        parts: windows with offsets, one at least for each question.
+    """
+    found = set()
+    for part in parts:
+        assert part.offsets is not None
+        begin, end = int(part.offsets[part.start, 0]), int(part.offsets[part.end, 1])
+        if part.end and questions.contexts[part.question][begin:end] == questions.answers[part.question][0]:
+            found.add(part.question)
+    return len(found) / len(questions) if len(questions) else 1.0

@@ -8,6 +8,7 @@ from typing import Any
 from .copies import with_copies
 from .examples import Examples, load
 from .parts import Parts, divide
+from .questions import Questions, hold_out_paragraphs, load_questions
 from .source import Source
 
 
@@ -50,6 +51,15 @@ def class_names(folder: Path) -> list[str] | None:
         return None
     id2label = json.loads((folder / "config.json").read_text()).get("id2label") or {}
     return [id2label[key] for key in sorted(id2label, key=int)] or None
+
+
+def questions_by_part(request: dict[str, Any]) -> tuple[Questions, list[int], list[int]]:
+    """All questions of a training split, and which may be learnt from and which models are chosen on: no paragraph is
+    on both sides."""
+    options = request["options"]
+    task, seed = options["task"], options["seed"]
+    everything = load_questions(task, Source(options["data"], request["runtime"]["files"]), "train", seed)
+    return everything, *hold_out_paragraphs(everything, task["held_out"], seed)
 
 
 def _divided(request: dict[str, Any]) -> tuple[Examples, Parts]:

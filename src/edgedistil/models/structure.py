@@ -1,0 +1,73 @@
+"""``structure.json``: heads and FFN width of every layer, read and held against config and weights without torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+STRUCTURE_FILE = "structure.json"
+# Of each layer the matrices whose rows are its heads' and its neurons', in BERT and in DistilBERT.
+_HEADS = ("attention.self.query.weight", "attention.q_lin.weight")
+_NEURONS = ("intermediate.dense.weight", "ffn.lin1.weight")
+_HINT = "take the whole folder as it was written, or delete the file if the weights were never cut"
+
+
+def read_structure(folder: Path) -> dict[str, Any]:
+    """What stands in a folder's file: ``head_size``, ``layers`` (``{"heads", "ffn"}`` each), maybe ``embedding_rank``.
+
+    Raises:
+        UserError: no JSON, or something else in it.
+    """
+    path = Path(folder) / STRUCTURE_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}); {_HINT}") from error
+    layers = found.get("layers") if isinstance(found, dict) else None
+    if not isinstance(layers, list):
+        raise UserError(f"{path} has no list 'layers' of {{heads, ffn}}; {_HINT}")
+    for index, layer in enumerate(layers):
+        for key in ("heads", "ffn"):
+            value = layer.get(key) if isinstance(layer, dict) else None
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(f"{path}: layer {index} has {key}={value!r}, not a number of at least 1; {_HINT}")
+    return dict(found)
+
+
+def check_structure(folder: Path, config: dict[str, Any]) -> None:
+    """See that the weights of a folder can be read, and that its structure file, if it has one, is theirs and the
+    config's.
+
+    Raises:
+        UserError: it is not, or the weights' header can't be read.
+    """
+    rows = _rows(folder / "model.safetensors")
+    if not (folder / STRUCTURE_FILE).is_file():
+        return
+    path, layers = folder / STRUCTURE_FILE, read_structure(folder)["layers"]
+    count = config.get("n_layers", config.get("num_hidden_layers"))
+    if len(layers) != count:
+        raise UserError(f"{path} lists {len(layers)} layers, config.json says {count}; {_HINT}")
+    width = config.get("dim", config.get("hidden_size", 0))
+    head_size = width // (config.get("n_heads") or config.get("num_attention_heads") or 1)
+    for index, layer in enumerate(layers):
+        for key, names, size in (("heads", _HEADS, head_size), ("ffn", _NEURONS, 1)):
+            stored = [n for name, n in rows.items() if name.endswith(tuple(f"layer.{index}.{part}" for part in names))]
+            if stored and stored != [layer[key] * size]:
+                has = f"{stored[0] / size:g}"
+                raise UserError(
+                    f"{path} gives layer {index} {key}={layer[key]}, but model.safetensors has {has} there; {_HINT}"
+                )
+
+
+def _rows(weights: Path) -> dict[str, int]:
+    """Rows of every tensor, from the header of a safetensors file: its length in 8 bytes, then JSON."""
+    try:
+        with weights.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return {name: entry["shape"][0] for name, entry in header.items() if name != "__metadata__" and entry["shape"]}
+    except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        raise UserError(
+            f"{weights} is no safetensors file ({type(error).__name__}): save the model again with save_pretrained"
+        ) from error
