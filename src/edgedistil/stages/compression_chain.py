@@ -21,7 +21,11 @@ def compressed_steps(plan: "Planner", trained: Step, names: dict[str, str]) -> d
     pruning, recovery = plan.compression["pruning"], plan.compression["recovery"]
     quantization = plan.compression["quantization"]
     data = plan.data_of("train")
-    texts = {"task": plan.task("held_out", "phrases", "test_texts", "limit_train"), "data": data.identity, "seed": plan.cfg["seed"]}
+    texts = {
+        "task": plan.task("held_out", "phrases", "test_texts", "limit_train"),
+        "data": data.identity,
+        "seed": plan.cfg["seed"],
+    }
     runtime = {**plan.common, "files": data.files}
     if pruning["method"] != "none":
         options = {"pruning": pruning, **(texts if pruning["method"] == "structured" else {})}
