@@ -47,8 +47,7 @@ class Cost:
     def total(self, structure: Structure) -> float:
         """The cost of a whole model."""
         return self.fixed + sum(
-            self.part(HEADS, i, heads) + self.part(NEURONS, i, neurons)
-            for i, (heads, neurons) in enumerate(structure)
+            self.part(HEADS, i, heads) + self.part(NEURONS, i, neurons) for i, (heads, neurons) in enumerate(structure)
         )
 
 

@@ -60,12 +60,16 @@ class TaylorImportance:
 
 
 class MagnitudeImportance:
-    """L2 norm of the weights that read a unit's output; needs no data."""
+    """Squared L2 norm of the weights that read a unit's output; needs no data.
+
+    Squared, because losses are to add up: plain norms make a head of 32 columns look five times as good to cut as 32
+    neurons.
+    """
 
     def __call__(self, model: Any, batches: list[Batch]) -> Scores:
         return _by_kind(
             model,
-            [p.linear.weight.detach().view(-1, p.units, p.size).norm(dim=(0, 2)) for p in sublayers(model)],
+            [p.linear.weight.detach().view(-1, p.units, p.size).pow(2).sum((0, 2)) for p in sublayers(model)],
         )
 
 

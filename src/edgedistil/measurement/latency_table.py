@@ -105,8 +105,10 @@ class LatencyTable:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "LatencyTable":
-        """Raises:
-        ValueError: of another version of this format.
+        """The table that :meth:`to_json` gave.
+
+        Raises:
+            ValueError: of another version of this format.
         """
         if plain.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"a latency table of version {plain.get('schema_version')}, not {SCHEMA_VERSION}")
