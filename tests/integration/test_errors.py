@@ -66,8 +66,8 @@ WRONG = {
         ["compress.py", "compression=structured_50", "compression.recovery.augmentation=true"],
         ["compression.recovery.augmentation=true", "augmentation=embedding_neighbours"],
     ),
-    "hidden states that the shipped graph lacks": (
-        ["compress.py", "compression=int8", "compression/qat=distillation", "compression.qat.objective.hidden_weight=1"],
+    "hidden states that the file lacks": (
+        ["compress.py","compression=int4", "compression/qat=distillation", "compression.qat.objective.hidden_weight=1"],
         ["compression.qat.objective.hidden_weight=1", "compares logits"],
     ),
     "seed that is no integer": (["train.py", "seed=abc"], ["seed='abc'", "seed=42"]),
