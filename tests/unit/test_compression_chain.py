@@ -91,7 +91,8 @@ def test_copies_are_labelled_by_the_parent(cell: Callable[..., Cell]) -> None:
     step = cell(*PRUNED, LOGITS_ALONE, NEAR, "compression.recovery.augmentation=true").steps["recovered"]
     assert step.inputs["augmented"].name == "augment"
     assert step.inputs["teacher_logits"].inputs["augmented"] is step.inputs["augmented"]
-    assert "augmented" not in cell(*PRUNED, NEAR).steps["recovered"].inputs
+    with pytest.raises(UserError, match=r"augmentation=embedding_neighbours adds texts to .*, but .* as it is"):
+        cell(*PRUNED, NEAR)
 
 
 def test_training_for_a_rounding_knows_which(cell: Callable[..., Cell]) -> None:

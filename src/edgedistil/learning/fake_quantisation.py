@@ -95,7 +95,8 @@ class _Graph:
 
         def by_head(weight: Tensor, bias: Tensor) -> Tensor:
             product = functional.linear(taken, self._rounding.matrix(weight), bias)
-            return product.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+            heads: Tensor = product.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+            return heads
 
         query = by_head(layer.query.weight * scale, layer.query.bias * scale)
         key, value = (by_head(part.weight, part.bias) for part in (layer.key, layer.value))

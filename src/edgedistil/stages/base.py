@@ -81,7 +81,9 @@ def check_taken_as_it_is(plan: "Planner") -> None:
     """
     layers, augmentation = plan.cfg["model"]["layers"], plan.cfg["augmentation"]["method"]
     why = f"model.layers={layers} makes a model that has to be trained" if layers else None
-    why = f"augmentation={augmentation} adds texts to a training" if augmentation != "none" else why
+    compression = plan.compression or {}
+    read = any(compression.get(group, {}).get("augmentation") for group in ("recovery", "qat"))
+    why = f"augmentation={augmentation} adds texts to a training" if augmentation != "none" and not read else why
     if why:
         raise UserError(
             f"{why}, but {plan.origin.location} is taken as it is: python train.py first, or model.fine_tuned=false"
