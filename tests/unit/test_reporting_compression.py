@@ -229,8 +229,8 @@ def test_each_technique_adds_a_row_with_its_step(make: Make) -> None:
 def test_every_seed_has_its_chain(make: Make) -> None:
     both = cells(*stairs(make, 1), *stairs(make, 2))
     assert chain(both) is None
-    assert ablation_tables(both)[::3] == [
-        "### Each technique adds a row: m · sst2 · cpu, seed 1", "### Each technique adds a row: m · sst2 · cpu, seed 2"]
+    heading = "### Each technique adds a row: m · sst2 · cpu, seed"
+    assert ablation_tables(both)[::3] == [f"{heading} 1", f"{heading} 2"]
 
 
 def test_what_is_no_chain_has_no_such_table(make: Make) -> None:
