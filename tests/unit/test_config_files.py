@@ -67,11 +67,14 @@ def test_unnamed_options_of_a_group_have_their_defaults() -> None:
 @pytest.mark.parametrize("option", [o for o in GROUPED if o.startswith("sweep/")])
 def test_every_value_that_a_sweep_goes_through_is_an_option(option: str) -> None:
     params = OmegaConf.to_container(OmegaConf.load(CONF / option))["hydra"]["sweeper"]["params"]
-    grouped = {group: str(values).split(",") for group, values in params.items() if (CONF / group).is_dir()}
-    assert grouped
-    for group, values in grouped.items():
-        for value in values:
-            assert (CONF / group / f"{value.strip()}.yaml").is_file(), f"{group}={value} of {option}"
+    assert params
+    script, overrides = header(option)
+    for name, values in params.items():
+        for value in str(values).split(","):
+            if (CONF / name).is_dir():
+                assert (CONF / name / f"{value.strip()}.yaml").is_file(), f"{name}={value} of {option}"
+            else:
+                composed(script, [*overrides, f"{name}={value.strip()}"])
 
 
 def test_a_ratio_belongs_to_each_structured_option() -> None:

@@ -202,13 +202,13 @@ def test_parts_without_times_or_answers_have_dashes(make: Make) -> None:
     assert line.rstrip(" |").endswith("| size =")
 
 
-def stairs(make: Make) -> list[dict[str, Any]]:
+def stairs(make: Make, seed: int = 1) -> list[dict[str, Any]]:
     parent, hows = wrong(0), [compression()]
     for name, options in (("pruning", CUT), ("recovery", TEACH), ("vocabulary", WORDS), ("quantization", INT8)):
         hows.append(hows[-1] | {name: options})
     errors = [(0,), (0, 1, 2, 3), (0, 1), (0, 1), (1,)]
     figures = zip(hows, errors, (90, 60, 60, 45, 10), (1, 2, 2, 2, 6), strict=True)
-    return [make(how, wrong(*e), parent, float(mb), float(x)) for how, e, mb, x in figures]
+    return [make(how, wrong(*e), parent, float(mb), float(x), seed=seed) for how, e, mb, x in figures]
 
 
 def test_each_technique_adds_a_row_with_its_step(make: Make) -> None:
@@ -224,6 +224,13 @@ def test_each_technique_adds_a_row_with_its_step(make: Make) -> None:
     assert [line[at["× eager FP32"] + 1] for line in lines[2:]] == ["", "× 2.00", "× 1.00", "× 1.00", "× 3.00"]
     assert [line[at["model MB"] + 1] for line in lines[2:]] == ["", "÷ 1.50", "÷ 1.00", "÷ 1.33", "÷ 4.50"]
     assert "adds a row" in heading
+
+
+def test_every_seed_has_its_chain(make: Make) -> None:
+    both = cells(*stairs(make, 1), *stairs(make, 2))
+    assert chain(both) is None
+    heading = "### Each technique adds a row: m · sst2 · cpu, seed"
+    assert ablation_tables(both)[::3] == [f"{heading} 1", f"{heading} 2"]
 
 
 def test_what_is_no_chain_has_no_such_table(make: Make) -> None:

@@ -28,10 +28,18 @@ def _within(smaller: Parts, larger: Parts) -> bool:
 
 
 def ablation_tables(cells: Sequence[Measured]) -> list[str]:
-    """A heading and a table when the cells are one chain, else nothing."""
-    ordered = chain(cells)
-    if not ordered:
-        return []
+    """A heading and a table for every chain: cells that share a model, a task, a device and a seed."""
+    groups: dict[str, list[Measured]] = {}
+    for cell in cells:
+        groups.setdefault(cell.rest, []).append(cell)
+    chains = [ordered for ordered in (chain(group) for group in groups.values()) if ordered]
+    return [part for ordered in chains for part in _tables(ordered, len(chains) > 1)]
+
+
+def _tables(ordered: Sequence[Measured], several: bool) -> list[str]:
+    record = ordered[0].record
+    names = [v for k, v in record["names"].items() if k != "compression"]
+    which = f": {' · '.join(names)}, seed {record.get('seed')}" if several else ""
     tested = any("test_quality" in cell.record for cell in ordered)
     head = ["+ technique", "accuracy %", "drop (points)", "step"]
     head += ["test accuracy %", "test drop", "step"] if tested else []
@@ -46,7 +54,7 @@ def ablation_tables(cells: Sequence[Measured]) -> list[str]:
     note = (
         "step: against the row above; drop: against the dense FP32 parent. Times are of different runs, ratios are not."
     )
-    return ["### Each technique adds a row", markdown(head, body), note]
+    return [f"### Each technique adds a row{which}", markdown(head, body), note]
 
 
 def _added(before: Measured | None, cell: Measured) -> str:
