@@ -1,9 +1,11 @@
 """Compression of models that answer by spans: which windows it may see, what it learns from, whose answers it keeps."""
 
+import hashlib
 import json
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from edgedistil.config.schemas import Pruning
 from edgedistil.errors import UserError
 from edgedistil.learning.answers import answers_of
 from edgedistil.learning.distillation import LogitDistillation
@@ -20,6 +23,7 @@ from edgedistil.learning.schedules import linear_warmup
 from edgedistil.models.reference import read_reference, write_reference
 from edgedistil.models.shrunken import load_span_model
 from edgedistil.models.spans import span_logits
+from edgedistil.stages.compress import prune
 from edgedistil.stages.held_out import held_out
 from edgedistil.stages.trim import _side_by_side, trim
 from edgedistil.tasks.encode import load_tokenizer
@@ -109,6 +113,37 @@ def test_too_few_texts_are_refused_and_fewer_than_asked_are_said(
         found = sum(len(b["input_ids"]) for b in material(some, tokenizer).batches(64))
     assert 16 <= found < 64
     assert f"64 texts asked for calibration, the training part has {found}" in caplog.text
+
+
+def test_a_cut_folder_can_be_cut_again_and_knows_its_parents(folder: Path, tmp_path: Path) -> None:
+    tokenizer, model = load_tokenizer(folder, 48), load_span_model(folder)
+    windows_of = material(request(folder), tokenizer).ids(20)
+    write_reference(model, folder, [ids for ids, _ in windows_of], [types for _, types in windows_of], seed=0)
+    fisher = {"_target_": "edgedistil.compression.importance.FisherImportance"}
+    places, facts = [folder], []
+    for name, ratio in (("once", 0.3), ("twice", 0.4)):
+        (tmp_path / name).mkdir()
+        asked = request(places[-1]) | {"output": str(tmp_path / name)}
+        options = asdict(Pruning("structured", ratio, importance=fisher)) | {"calibration_sentences": 40}
+        asked["options"]["pruning"] = options
+        facts.append(prune(asked))
+        places.append(tmp_path / name)
+    for path, found in zip(places[1:], facts, strict=True):
+        ids, types, expected = read_reference(path)
+        again = span_logits(load_span_model(path), ids, types, batch_size=1)
+        assert all((own == want).all() for own, want in zip(again, expected, strict=True))
+        assert found["calibration_sentences"] == 40
+        assert found["held_out"]["texts"] > 0
+    sizes = [model.num_parameters(), *(found["parameters"] for found in facts)]
+    assert sizes[0] > sizes[1] > sizes[2]
+    # The second ratio is of what the first left, so both together are 1 - 0.7 * 0.6.
+    assert [p["parameters"] for p in facts[1]["parents"]] == sizes[:2]
+    assert [p["ratio"] for p in facts[1]["parents"]] == [0.3, 0.4]
+    digests = [hashlib.sha256((p / "model.safetensors").read_bytes()).hexdigest() for p in places[:2]]
+    assert [p["sha256"] for p in facts[1]["parents"]] == digests
+    assert json.loads((places[2] / "config.json").read_text())["edgedistil_parents"] == facts[1]["parents"]
+    assert facts[0]["removed_share"] == pytest.approx(0.3, abs=0.15)
+    assert facts[1]["removed_share"] == pytest.approx(0.4, abs=0.2)
 
 
 def test_a_trimmed_tokenizer_finds_every_answer_at_its_place(folder: Path, tmp_path: Path) -> None:
