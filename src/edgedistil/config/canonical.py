@@ -3,22 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-QUANTIZATION_LABELS = {
-    "none": "FP32",
-    "int8_dynamic": "INT8",
-    "int8_static": "INT8 static",
-    "int4_ort": "4-bit",
-    "nf4": "NF4",
-    "llm_int8": "LLM.int8",
-}
-_QUANTIZATION_KEYS = {
-    "none": (),
-    "int8_dynamic": ("embeddings", "weights", "max_rms", "min_agreement"),
-    "int8_static": ("embeddings", "weights", "calibration_sentences", "slack", "max_rms", "min_agreement"),
-    "int4_ort": ("embeddings", "block_size", "accuracy_level", "max_rms", "min_agreement"),
-    "nf4": (),
-    "llm_int8": (),
-}
+from .quantization import canonical_quantization, quantization_label
 
 
 def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +27,7 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     method = quantization["method"]
     if method in ("nf4", "llm_int8"):
         result["graph"] = {"padding": True}
-    result["quantization"] = {"method": method, **{k: quantization[k] for k in _QUANTIZATION_KEYS[method]}}
+    result["quantization"] = canonical_quantization(quantization)
     return result
 
 
@@ -57,9 +42,7 @@ def compression_label(compression: dict[str, Any]) -> str:
         parts.append(name + (" + recovery" if compression["recovery"]["method"] != "none" else ""))
     if "vocabulary" in compression:
         parts.append("vocabulary")
-    quantization = compression["quantization"]
-    weights = quantization.get("weights", "auto")
-    parts.append(QUANTIZATION_LABELS[quantization["method"]] + (f" {weights}" if weights != "auto" else ""))
+    parts.append(quantization_label(compression["quantization"]))
     if not compression["graph"]["padding"]:
         parts.append("no padding")
     return " · ".join(parts)

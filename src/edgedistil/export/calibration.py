@@ -183,6 +183,8 @@ def _inputs(weights: ModelWeights, texts: list[list[int]], products: list[str]) 
     """(tensor, its value) of every tensor that one of the products takes, for each text."""
     model = write_graph(weights, Float32())
     wanted = sorted(set(_tensors(weights, products).values()))
+    if not wanted:
+        return
     for tensor in wanted:
         model.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
     session = open_session(model)

@@ -68,4 +68,3 @@ def matching(patterns: Iterable[str], nodes: list[Node]) -> list[Node]:
                 f"allowed are globs of: {', '.join(node.said for node in nodes)}"
             )
     return [node for node in nodes if any(fnmatchcase(node.said, pattern) for pattern in patterns)]
-

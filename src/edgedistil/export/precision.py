@@ -146,8 +146,8 @@ class Blocks4Bit:
 
     Args:
         accuracy_level: of ``MatMulNBits``: 0 computes in float, 4 quantises activations to 8 bits.
-        rounding: one of :data:`~edgedistil.export.rounding.ROUNDINGS`. Tables know ``nearest`` and ``search``, which they
-            take with every other rounding of products.
+        rounding: one of :data:`~edgedistil.export.rounding.ROUNDINGS`. Tables know ``nearest`` and ``search``, which
+            they take with every other rounding of products.
         moments: of each product's input by the product's name, for ``gptq``
             (:func:`edgedistil.export.calibration.second_moments`).
     """
@@ -266,7 +266,7 @@ def precision_of(
 
 
 def tables_of(quantization: dict[str, Any]) -> dict[str, Precision]:
-    """Precision of the embedding tables, where it is another one than the products': ``embeddings=int4`` or ``int8``."""
+    """Precision of the embedding tables where it is not the products' own: ``embeddings=int4`` or ``int8``."""
     chosen, table = quantization.get("embeddings"), None
     if chosen == "int4":
         table = Blocks4Bit(True, quantization["block_size"], 0, quantization.get("rounding", "nearest"))

@@ -1,9 +1,9 @@
 """Which of 16 values each weight of a block becomes, and the block's scale.
 
 ``nearest``, ``search`` and ``gptq`` give signed values in −8..7 and one scale a block, so the graph, its bytes and its
-speed are the same whatever the rounding. ``hqq`` needs a zero point in float beside each scale, for which ``MatMulNBits``
-has no fast kernel on the CPU. ONNX Runtime's own versions (``onnxruntime.quantization``: HQQ, k-quant, GPTQ) can't be
-imported without the package ``onnx_ir``, which it does not install: hence these.
+speed are the same whatever the rounding. ``hqq`` needs a zero point in float beside each scale, for which
+``MatMulNBits`` has no fast kernel on the CPU. ONNX Runtime's own versions (``onnxruntime.quantization``: HQQ, k-quant,
+GPTQ) can't be imported without the package ``onnx_ir``, which it does not install: hence these.
 """
 
 from typing import Any
@@ -33,8 +33,8 @@ def nearest(values: Array) -> tuple[Any, Any]:
 def search(values: Array) -> tuple[Any, Any]:
     """Like :func:`nearest`, with the scale of least squared error out of a few.
 
-    Five places of the largest magnitude around −8 and as many around +8 are tried; to the integers that follow from each
-    the scale is fitted by least squares.
+    Five places of the largest magnitude around −8 and as many around +8 are tried; to the integers that follow from
+    each the scale is fitted by least squares.
     """
     integers, best_scale = nearest(values)
     scale, best = best_scale, _squared_error(values, integers, best_scale)

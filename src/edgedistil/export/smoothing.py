@@ -19,8 +19,8 @@ def smooth(weights: ModelWeights, texts: list[list[int]], alpha: float) -> Model
     The input of query, key and value and that of the FFN come out of a LayerNorm, which gives its gain and bias up to
     the division. In BERT that output is also added to what follows, so the sum takes it times the factors again
     (``attention_residual``, ``ffn_residual``: one more multiplication each, where a model with its norms in front has
-    none). The context before ``out`` is divided in the value's columns. What goes into ``ffn_out`` comes from GELU, which
-    lets no factor pass, and stays as it is; so does a last layer that computes the first token only.
+    none). The context before ``out`` is divided in the value's columns. What goes into ``ffn_out`` comes from GELU,
+    which lets no factor pass, and stays as it is; so does a last layer that computes the first token only.
 
     Args:
         alpha: 0 leaves all to the activations, 1 all to the weights; the paper's 0.5 shares it evenly.

@@ -1,5 +1,6 @@
 """Measure one cell: answers through the engine that ships, then times side by side with the uncompressed parent."""
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from ..config.question_answering import QUESTION_ANSWERING
 from ..devices import host
 from ..devices.cores import quietest_cores
-from ..measurement.calibration import peak_of
+from ..measurement.calibration import peak_of, saturation_warning
 from ..measurement.figures import latency_figures, share_of_peak, speedup, throughput_figures
 from ..measurement.inputs import length_facts
 from ..measurement.interleave import Samples
@@ -26,6 +27,7 @@ from ..workers.client import Worker
 from . import asking
 from .timing import Measured, cold_starts, places, run, start_figures
 
+log = logging.getLogger("edgedistil")
 # 2: generations of processes, warm cold starts read the model file through first, drops of the page cache, bounds.
 RECORD_SCHEMA = 2
 
@@ -69,6 +71,9 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     reasons = reasons_against(found.samples, conditions)
     baselines = [name for name in stand if name != "candidate"]
     model = _model_facts(request)
+    warning = saturation_warning(_exported_as(candidate), found.saturates)
+    if warning:
+        log.warning("%s", warning)
     record = {
         "schema_version": RECORD_SCHEMA,
         "status": "done",
@@ -100,6 +105,9 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "calibration": {"before": found.calibration_before, "after": found.calibration_after},
         "environment": {
             **options["host"],
+            "int8_saturates": found.saturates["s8"],
+            "int8_saturates_by_weights": found.saturates,
+            "int8_warning": warning,
             "engine": options["engine"],
             "pinned_cores": cores,
             "unpinned_because": unpinned_because,
@@ -196,6 +204,13 @@ def _quality(request: dict[str, Any], answers: str) -> dict[str, Any] | None:
         parent = load_file(Path(request["inputs"]["parent_predictions"]) / "predictions.safetensors")
         result["against_parent"] = against_parent(own["logits"], parent["logits"], own["labels"])
     return result
+
+
+def _exported_as(candidate: Path) -> dict[str, Any]:
+    """The quantisation that the candidate's file was made with, its weights' form decided; none of other folders."""
+    options = read_json(candidate / "artifact.json").get("options", {})
+    quantization: dict[str, Any] = options.get("quantization", {"method": "none"})
+    return quantization
 
 
 def _model_facts(request: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..config.canonical import canonical_compression, compression_label
 from ..config.compatibility import why_impossible
+from ..config.quantization import reads_texts
 from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
 from ..config.validation import MASKED_LM
 from ..errors import UserError
@@ -131,7 +132,7 @@ class Planner:
             return False
         if any(b not in OWN_BASELINES for b in self.cfg.get("device", {}).get("baselines", [])):
             return True
-        calibrated = self.compression["quantization"]["method"] == "int8_static" or "vocabulary" in self.compression
+        calibrated = reads_texts(self.compression["quantization"]) or "vocabulary" in self.compression
         return bool(calibrated or self.compression["pruning"]["method"] == "structured")
 
     def _model_name(self) -> str:

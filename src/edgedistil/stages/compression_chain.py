@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..config.quantization import reads_texts
 from ..devices import host
 from .step import Step
 from .trainer_options import resolve_trainer
@@ -19,7 +20,11 @@ def compressed_steps(plan: "Planner", trained: Step, names: dict[str, str]) -> d
     pruning, recovery = plan.compression["pruning"], plan.compression["recovery"]
     quantization = plan.compression["quantization"]
     data = plan.data_of("train")
-    texts = {"task": plan.task("held_out", "phrases", "test_texts", "limit_train"), "data": data.identity, "seed": plan.cfg["seed"]}
+    texts = {
+        "task": plan.task("held_out", "phrases", "test_texts", "limit_train"),
+        "data": data.identity,
+        "seed": plan.cfg["seed"],
+    }
     runtime = {**plan.common, "files": data.files}
     if pruning["method"] != "none":
         options = {"pruning": pruning, **(texts if pruning["method"] == "structured" else {})}
@@ -39,8 +44,9 @@ def compressed_steps(plan: "Planner", trained: Step, names: dict[str, str]) -> d
     steps["compressed"] = model
     steps["parent"] = _export(plan, trained, {"method": "none"}, label + "dense · FP32")
     if not plan.load_time():
-        static = (texts, runtime) if quantization["method"] == "int8_static" else ({}, plan.common)
-        steps["exported"] = _export(plan, model, quantization, label + names["compression"], *static)
+        read = (texts, runtime) if reads_texts(quantization) else ({}, plan.common)
+        dense = {"dense": trained} if "max_drop" in quantization and model is not trained else {}
+        steps["exported"] = _export(plan, model, quantization, label + names["compression"], *read, dense)
     return steps
 
 
@@ -64,6 +70,7 @@ def _export(
     label: str,
     texts: dict[str, Any] | None = None,
     runtime: dict[str, Any] | None = None,
+    inputs: dict[str, Step] | None = None,
 ) -> Step:
     if quantization.get("weights") == "auto":
         wanted = plan.cfg.get("device", {}).get("int8_weights", "auto")
@@ -71,7 +78,7 @@ def _export(
         quantization = {**quantization, "weights": own if wanted == "auto" else wanted}
     assert plan.compression is not None
     options = {"quantization": quantization, "graph": plan.compression["graph"], **(texts or {})}
-    return Step("export", label, options, {"model": model}, runtime or plan.common)
+    return Step("export", label, options, {"model": model, **(inputs or {})}, runtime or plan.common)
 
 
 def _pruning_label(pruning: dict[str, Any]) -> str:
