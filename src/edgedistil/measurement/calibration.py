@@ -35,7 +35,7 @@ def peak_of(before: dict[str, float], after: dict[str, float], quantization: str
 
 
 def saturation(worker: Asked) -> dict[str, bool]:
-    """Form of INT8 weights (``s8``, ``s8_7bit``, ``u8``) → whether products with them saturate here, as measured."""
+    """Form of INT8 weights (``s8``, ``s8_7bit``, ``u8``) → whether products with them saturate here."""
     return {form: bool(found) for form, found in worker.ask("probe")["probe"].items()}
 
 
@@ -49,6 +49,6 @@ def saturation_warning(quantization: dict[str, Any], saturates: dict[str, bool])
     if not quantization["method"].startswith("int8") or not saturates.get(form):
         return None
     return (
-        f"weights={form} saturate on this processor: sums of two 8-bit products overflow 16 bits, so answers differ from "
-        "those of processors with VNNI; use compression.quantization.weights=s8_7bit (as fast) or u8 (exact)"
+        f"weights={form} saturate on this processor: sums of two 8-bit products overflow 16 bits, so answers differ "
+        "from those of processors with VNNI; use compression.quantization.weights=s8_7bit (as fast) or u8 (exact)"
     )

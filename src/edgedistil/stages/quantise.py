@@ -9,6 +9,8 @@ from ..errors import UserError
 from ..tasks.examples import Examples
 
 _KEPT = "fp32"
+# Ranges from fewer texts than these say more about the texts than about the model.
+_FEWEST = 96
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,14 @@ class _Texts:
     def training(self, limit: int) -> list[list[int]]:
         from ..tasks.training_part import training_part
 
-        return self._ids(training_part(self.request, limit), "model")
+        found = training_part(self.request, limit)
+        if len(found) < _FEWEST:
+            raise UserError(
+                f"the training part has {len(found)} texts and quantisation is calibrated on at least {_FEWEST}; give "
+                "more (task.train, task.limit_train), or choose a method that looks at none: "
+                "compression/quantization=int8_dynamic without smooth"
+            )
+        return self._ids(found, "model")
 
     def held_out(self) -> tuple[list[list[int]], list[int]]:
         found = self._held_out()

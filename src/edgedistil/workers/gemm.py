@@ -60,7 +60,7 @@ class GemmEngine:
         return {"imported": imported, "session": time.monotonic_ns()}
 
     def probe(self) -> dict[str, Any]:
-        """Whether ONNX Runtime's unsigned × signed 8-bit products saturate on this processor, by the form of the weights.
+        """Whether ONNX Runtime's unsigned × signed 8-bit products saturate here, by the form of the weights.
 
         One product with the largest activations (255) and the largest weights of each form, against exact integers.
         """
