@@ -219,3 +219,17 @@ def test_accuracy_and_table_by_hand() -> None:
     row = Cost(Node("dense", "head.dense", "x"), Drift(0.1, 0.02, 3), 400)
     assert table_of([row], {"head.dense": "fp32"}) == [{
         "node": "head.dense", "rms_ratio": 0.1, "kl": 0.02, "flips": 3, "bytes_saved": 400, "precision": "fp32"}]
+
+
+def test_too_few_texts_to_calibrate_on_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import edgedistil.tasks.training_part as parts
+    from edgedistil.stages.quantise import _Texts
+    from edgedistil.tasks.examples import Examples
+
+    monkeypatch.setattr(parts, "training_part", lambda request, limit: Examples([("a",)] * 75, [0] * 75, ["a", "b"]))
+    monkeypatch.setattr(parts, "held_out_part", lambda request: Examples([], [], ["a", "b"]))
+    texts = _Texts({"options": {"task": {"held_out": 0.0}}})
+    with pytest.raises(UserError, match="the training part has 75 texts and quantisation is calibrated on at least 96"):
+        texts.training(256)
+    with pytest.raises(UserError, match="task.held_out=0 leaves no texts to judge quantisation on"):
+        texts.held_out()
