@@ -231,5 +231,5 @@ def test_too_few_texts_to_calibrate_on_is_one_line(monkeypatch: pytest.MonkeyPat
     texts = _Texts({"options": {"task": {"held_out": 0.0}}})
     with pytest.raises(UserError, match="the training part has 75 texts and quantisation is calibrated on at least 96"):
         texts.training(256)
-    with pytest.raises(UserError, match="task.held_out=0 leaves no texts to judge quantisation on"):
+    with pytest.raises(UserError, match=r"task\.held_out=0 leaves no texts to judge quantisation on"):
         texts.held_out()

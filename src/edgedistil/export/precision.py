@@ -267,7 +267,8 @@ def precision_of(
 
 def tables_of(quantization: dict[str, Any]) -> dict[str, Precision]:
     """Precision of the embedding tables where it is not the products' own: ``embeddings=int4`` or ``int8``."""
-    chosen, table = quantization.get("embeddings"), None
+    chosen = quantization.get("embeddings")
+    table: Precision | None = None
     if chosen == "int4":
         table = Blocks4Bit(True, quantization["block_size"], 0, quantization.get("rounding", "nearest"))
     elif chosen == "int8":

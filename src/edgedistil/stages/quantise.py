@@ -168,7 +168,7 @@ def _protection(
     facts: dict[str, Any] = {"judged_texts": len(judged)}
     if "max_drop" not in quantization:
         return {}, {**facts, "nodes": table_of(costs, names)}
-    eight_bits = {
+    eight_bits: dict[str, Any] = {
         node.name: DynamicInt8(True, quantization["weights"]) for node in nodes if _in_four_bits(node, quantization)
     }
     held_out = HeldOut(ids, labels, texts.dense_accuracy())
@@ -190,11 +190,11 @@ def _protection(
 
 
 def _is_float_table(node: Any, quantization: dict[str, Any]) -> bool:
-    return node.tensor is None and quantization["embeddings"] in (False, "none")
+    return bool(node.tensor is None and quantization["embeddings"] in (False, "none"))
 
 
 def _in_four_bits(node: Any, quantization: dict[str, Any]) -> bool:
     four = quantization["method"] == "int4_ort"
     if node.tensor is None:
-        return quantization["embeddings"] == "int4" or (four and quantization["embeddings"] is True)
-    return four
+        return bool(quantization["embeddings"] == "int4" or (four and quantization["embeddings"] is True))
+    return bool(four)
