@@ -120,9 +120,9 @@ def check_quantization(plain: dict[str, Any]) -> None:
             "nearest and search; choose one of those, or compression/quantization=int4_ort"
         )
     if plain["task"]["kind"] != "sequence_classification" and reads_texts(canonical):
-        wanted = [k for k in ("smooth", "sensitivity", "max_drop", "rounding") if k in canonical] or ["method"]
+        asked = next((k for k in ("smooth", "sensitivity", "max_drop", "rounding") if k in canonical), "method")
         raise UserError(
-            f"compression.quantization.{wanted[0]} reads texts with labels, and task.kind={plain['task']['kind']} has "
+            f"compression.quantization.{asked} reads texts with labels, and task.kind={plain['task']['kind']} has "
             "none; leave it out"
         )
 
