@@ -4,27 +4,12 @@ from copy import deepcopy
 from typing import Any
 
 from .pruning import canonical_pruning, pruning_label, removes_nothing
+from .quantization import canonical_quantization, quantization_label
 
 # Where compression.until may stop a chain, in the order in which its parts are done.
 UNTIL = ("dense", "pruning", "recovery", "embeddings", "vocabulary", "quantization", "qat", "all")
 # The measurement.mode that times nothing.
 QUALITY_ALONE = "quality"
-QUANTIZATION_LABELS = {
-    "none": "FP32",
-    "int8_dynamic": "INT8",
-    "int8_static": "INT8 static",
-    "int4_ort": "4-bit",
-    "nf4": "NF4",
-    "llm_int8": "LLM.int8",
-}
-_QUANTIZATION_KEYS = {
-    "none": (),
-    "int8_dynamic": ("embeddings", "weights", "max_rms", "min_agreement"),
-    "int8_static": ("embeddings", "weights", "calibration_sentences", "slack", "max_rms", "min_agreement"),
-    "int4_ort": ("embeddings", "block_size", "accuracy_level", "max_rms", "min_agreement"),
-    "nf4": (),
-    "llm_int8": (),
-}
 
 
 def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +43,7 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     method = quantization["method"]
     if method in ("nf4", "llm_int8"):
         result["graph"] = {"padding": True}
-    result["quantization"] = {"method": method, **{k: quantization[k] for k in _QUANTIZATION_KEYS[method]}}
+    result["quantization"] = canonical_quantization(quantization)
     return result
 
 
@@ -130,9 +115,7 @@ def compression_label(compression: dict[str, Any]) -> str:
         parts.append("vocabulary")
     if recovered_tables(compression):
         parts[-1] += " + recovery"
-    quantization = compression["quantization"]
-    weights = quantization.get("weights", "auto")
-    parts.append(QUANTIZATION_LABELS[quantization["method"]] + (f" {weights}" if weights != "auto" else ""))
+    parts.append(quantization_label(compression["quantization"]))
     if "qat" in compression:
         parts[-1] += " QAT"
     if not compression["graph"]["padding"]:

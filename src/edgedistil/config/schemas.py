@@ -155,8 +155,10 @@ class Vocabulary:
 
 @dataclass
 class Quantization:
+    """What is stored in fewer bits: :mod:`edgedistil.config.quantization` says which method reads which key."""
+
     method: str = MISSING
-    embeddings: bool = True
+    embeddings: bool | str = True
     weights: str = "auto"
     calibration_sentences: int = 256
     slack: float = 0.25
@@ -164,6 +166,14 @@ class Quantization:
     accuracy_level: int = 4
     max_rms: float = 0.0
     min_agreement: float = 0.0
+    calibration: str = "least_error"
+    percentile: float = 99.99
+    smooth: float | None = None
+    rounding: str = "nearest"
+    exclude: list[str] = field(default_factory=list)
+    sensitivity: bool = False
+    max_drop: float | None = None
+    judged_sentences: int = 256
 
 
 @dataclass

@@ -11,6 +11,7 @@ from ..errors import UserError
 from .canonical import UNTIL
 from .language_model import check_augmentation, check_language_model, check_objective
 from .pruning import BUDGETS, check_pruning
+from .quantization import check_quantization
 from .question_answering import QUESTION_ANSWERING, check_question_answering
 from .schemas import SCHEMAS
 
@@ -39,6 +40,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compression.qat.method": ("none", "distillation"),
     "compression.quantization.method": ("none", "int8_dynamic", "int8_static", "int4_ort", "nf4", "llm_int8"),
     "compression.quantization.weights": ("auto", "s8", "s8_7bit", "u8"),
+    "compression.quantization.calibration": ("least_error", "min_max", "percentile", "entropy"),
+    "compression.quantization.rounding": ("nearest", "search", "hqq", "gptq"),
     "device.kind": ("cpu",),
     "device.int8_weights": ("auto", "s8", "s8_7bit", "u8"),
     "device.engine": ("onnxruntime", "torch"),
@@ -87,6 +90,10 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "compression.quantization.slack": (0.0, 100.0, True),
     "compression.quantization.block_size": (16, 256, True),
     "compression.quantization.accuracy_level": (0, 4, True),
+    "compression.quantization.percentile": (50.0, 100.0, True),
+    "compression.quantization.smooth": (0.0, 1.0, True),
+    "compression.quantization.max_drop": (0.0, 100.0, True),
+    "compression.quantization.judged_sentences": (16, math.inf, False),
     "compression.vocabulary.min_count": (1, math.inf, False),
     "compression.vocabulary.first": (0, math.inf, False),
     "compression.vocabulary.positions": (4, math.inf, False),
@@ -156,6 +163,7 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
     if "compression" in plain:
         check_pruning(plain["compression"]["pruning"])
     _check_teachings(plain)
+    check_quantization(plain)
     return plain
 
 

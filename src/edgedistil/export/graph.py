@@ -12,7 +12,7 @@ from ..errors import UserError
 from .attention import all_tokens, first_token
 from .heads import write_head, write_norm
 from .precision import Precision
-from .weights import ClassificationHead, EncoderWeights, LayerWeights, Linear, ModelWeights, VocabularyHead
+from .weights import Array, ClassificationHead, EncoderWeights, LayerWeights, Linear, ModelWeights, VocabularyHead
 from .writer import GraphWriter
 
 _ACTIVATIONS = ("gelu", "gelu_new", "relu")
@@ -89,10 +89,16 @@ def _layer(
         residual = x
         context = all_tokens(graph, precision, layer, weights.head_size, x, padding, name)
     attended = precision.linear(graph, context, layer.out, f"{name}.out")
+    residual = _rescaled(graph, residual, layer.attention_residual, f"{name}.residual1")
     x = write_norm(
         graph, graph.node("Add", [attended, residual], f"{name}.sum1"), layer.attention_norm, f"{name}.norm1"
     )
     hidden = precision.linear(graph, x, layer.ffn_in, f"{name}.ffn_in")
     hidden = graph.activation(weights.activation, hidden, f"{name}.active")
     ffn = precision.linear(graph, hidden, layer.ffn_out, f"{name}.ffn_out")
+    x = _rescaled(graph, x, layer.ffn_residual, f"{name}.residual2")
     return write_norm(graph, graph.node("Add", [ffn, x], f"{name}.sum2"), layer.ffn_norm, f"{name}.norm2")
+
+
+def _rescaled(graph: GraphWriter, x: str, scale: Array | None, name: str) -> str:
+    return x if scale is None else graph.node("Mul", [x, graph.constant(f"{name}.scale", scale)], name)

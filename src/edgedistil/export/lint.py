@@ -1,5 +1,6 @@
 """Faults that exporters are known to leave in ONNX files, looked for in every file that we publish."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import onnx
@@ -9,7 +10,7 @@ _MATRIX_BYTES = 16_384
 _FLOATS = {onnx.TensorProto.FLOAT: 4, onnx.TensorProto.FLOAT16: 2, onnx.TensorProto.DOUBLE: 8}
 
 
-def lint(model: onnx.ModelProto, quantised: bool, float_tables: bool = False) -> list[str]:
+def lint(model: onnx.ModelProto, quantised: bool, float_tables: bool = False, kept: Iterable[str] = ()) -> list[str]:
     """One line a fault; an empty list is a clean file.
 
     Looks for matrices stored twice (tied weights that an exporter copied: optimum#1326), float matrices left over in a
@@ -17,10 +18,12 @@ def lint(model: onnx.ModelProto, quantised: bool, float_tables: bool = False) ->
 
     Args:
         float_tables: the embedding tables are meant to stay in float (``quantization.embeddings=false``).
+        kept: products and tables that are meant to stay in float, by their names in the graph.
     """
     faults: list[str] = []
     seen: dict[bytes, str] = {}
-    meant_float = ("logits.", "spans.", "types.", "own_", *(("words.", "positions.") if float_tables else ()))
+    tables = ("words.", "positions.") if float_tables else ()
+    meant_float = ("logits.", "spans.", "types.", "own_", *tables, *(f"{name}." for name in kept))
     used = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
     for tensor in model.graph.initializer:
         size = len(tensor.raw_data)

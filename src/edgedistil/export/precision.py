@@ -1,4 +1,4 @@
-"""How matrices and tables are stored and multiplied: FP32, dynamic INT8, blocks of 4 bits.
+"""How matrices and tables are stored and multiplied: FP32, INT8, blocks of 4 bits, or each in a way of its own.
 
 Each class has the same two methods, so the graph is written once for all of them.
 """
@@ -9,6 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ..errors import UserError
+from .rounding import ROUNDINGS, gptq, half_quadratic, nearest, search
 from .weights import Array, Linear
 from .writer import MICROSOFT, GraphWriter
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .calibration import Range
 
 WEIGHTS = ("s8", "s8_7bit", "u8")
+# Embedding tables by their names in the graph.
+TABLES = ("words", "positions")
 
 
 class Precision(Protocol):
@@ -139,30 +142,43 @@ class MixedInt8(DynamicInt8):
 
 
 class Blocks4Bit:
-    """4-bit weights in blocks along the input axis, one scale a block (round to nearest).
+    """4-bit weights in blocks along the input axis, one scale a block.
 
     Args:
         accuracy_level: of ``MatMulNBits``: 0 computes in float, 4 quantises activations to 8 bits.
+        rounding: one of :data:`~edgedistil.export.rounding.ROUNDINGS`. Tables know ``nearest`` and ``search``, which
+            they take with every other rounding of products.
+        moments: of each product's input by the product's name, for ``gptq``
+            (:func:`edgedistil.export.calibration.second_moments`).
     """
 
-    def __init__(self, embeddings: bool, block_size: int, accuracy_level: int) -> None:
+    def __init__(
+        self,
+        embeddings: bool,
+        block_size: int,
+        accuracy_level: int,
+        rounding: str = "nearest",
+        moments: dict[str, Any] | None = None,
+    ) -> None:
         if block_size & (block_size - 1):
             raise UserError(
                 f"compression.quantization.block_size={block_size} is no power of two; allowed: 16, 32, 64, 128, 256"
             )
+        if rounding not in ROUNDINGS:
+            raise ValueError(f"rounding={rounding!r} is none of {', '.join(ROUNDINGS)}")
         self._embeddings, self._block, self._level = embeddings, block_size, accuracy_level
+        self._rounding, self._moments = rounding, moments or {}
 
     def linear(self, graph: GraphWriter, x: str, layer: Linear, name: str) -> str:
         depth, width = layer.weight.shape
-        blocks = -(-depth // self._block)
-        padded = np.zeros((width, blocks * self._block), np.float32)
-        padded[:, :depth] = layer.weight.T
-        values, scale = _blocks(padded.reshape(width, blocks, self._block))
-        unsigned = (values + 8).astype(np.uint8)
+        unsigned, scale, zero = self._rounded(layer.weight, name)
         packed = unsigned[..., 0::2] | (unsigned[..., 1::2] << 4)
+        inputs = [x, graph.constant(f"{name}.weight", packed), graph.constant(f"{name}.scale", scale.reshape(-1))]
+        if zero is not None:
+            inputs.append(graph.constant(f"{name}.zero_point", zero.reshape(-1)))
         product = graph.node(
             "MatMulNBits",
-            [x, graph.constant(f"{name}.weight", packed), graph.constant(f"{name}.scale", scale.reshape(-1))],
+            inputs,
             f"{name}.product",
             MICROSOFT,
             K=depth,
@@ -175,6 +191,24 @@ class Blocks4Bit:
             return product
         return graph.node("Add", [product, graph.constant(f"{name}.bias", layer.bias)], name)
 
+    def _rounded(self, weight: Array, name: str) -> tuple[Any, Any, Any]:
+        """Values in 0..15 ``[out, blocks, block]``, scales and, where they are not all 8, zero points."""
+        if self._rounding == "gptq" and name in self._moments:
+            values, scale = gptq(weight, self._moments[name], self._block)
+            return (values + 8).astype(np.uint8), scale, None
+        depth, width = weight.shape
+        blocks = -(-depth // self._block)
+        padded = np.zeros((width, blocks * self._block), np.float32)
+        padded[:, :depth] = weight.T
+        in_blocks = padded.reshape(width, blocks, self._block)
+        if self._rounding == "hqq":
+            return half_quadratic(in_blocks)
+        values, scale = self._signed(in_blocks)
+        return (values + 8).astype(np.uint8), scale, None
+
+    def _signed(self, in_blocks: Array) -> tuple[Any, Any]:
+        return nearest(in_blocks) if self._rounding == "nearest" else search(in_blocks)
+
     def decode(self, graph: GraphWriter, x: str, table: Array, bias: Array, table_name: str, name: str) -> str:
         # The two operators want their 4-bit values in different orders, so a decoder is stored beside its table.
         return self.linear(graph, x, Linear(np.ascontiguousarray(table.T), bias), name)
@@ -182,7 +216,7 @@ class Blocks4Bit:
     def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str, tied: bool = False) -> str:
         if not self._embeddings or table.shape[1] % self._block:
             return DynamicInt8(self._embeddings, "s8").lookup(graph, table, ids, name)
-        values, scale = _blocks(table.reshape(len(table), -1, self._block))
+        values, scale = self._signed(table.reshape(len(table), -1, self._block))
         inputs = [
             graph.packed_int4(f"{name}.table", values.reshape(table.shape)),
             ids,
@@ -193,22 +227,70 @@ class Blocks4Bit:
         )
 
 
-def precision_of(quantization: dict[str, Any], static: "dict[str, Range] | None" = None) -> Precision:
+class Mixed:
+    """One precision for most products and tables, others for those that are named.
+
+    Args:
+        own: precision by the name of a product or table in the graph. A decoder that is tied to a table goes with it.
+    """
+
+    def __init__(self, default: Precision, own: dict[str, Precision]) -> None:
+        self._default, self._own = default, own
+
+    def linear(self, graph: GraphWriter, x: str, layer: Linear, name: str) -> str:
+        return self._own.get(name, self._default).linear(graph, x, layer, name)
+
+    def lookup(self, graph: GraphWriter, table: Array, ids: str, name: str, tied: bool = False) -> str:
+        return self._own.get(name, self._default).lookup(graph, table, ids, name, tied)
+
+    def decode(self, graph: GraphWriter, x: str, table: Array, bias: Array, table_name: str, name: str) -> str:
+        return self._own.get(table_name, self._default).decode(graph, x, table, bias, table_name, name)
+
+
+def precision_of(
+    quantization: dict[str, Any],
+    static: "dict[str, Range] | None" = None,
+    own: dict[str, Precision] | None = None,
+    moments: dict[str, Any] | None = None,
+) -> Precision:
     """The precision that a canonical ``compression.quantization`` names.
 
     Args:
         static: the ranges that ``int8_static`` was given by :func:`edgedistil.export.sensitivity.choose_static`.
+        own: precisions of single products and tables, which go before everything else.
+        moments: of the products' inputs, for ``rounding=gptq``.
     """
+    apart = tables_of(quantization) | (own or {})
+    default = _default_of(quantization, static, moments)
+    return Mixed(default, apart) if apart else default
+
+
+def tables_of(quantization: dict[str, Any]) -> dict[str, Precision]:
+    """Precision of the embedding tables where it is not the products' own: ``embeddings=int4`` or ``int8``."""
+    chosen = quantization.get("embeddings")
+    table: Precision | None = None
+    if chosen == "int4":
+        table = Blocks4Bit(True, quantization["block_size"], 0, quantization.get("rounding", "nearest"))
+    elif chosen == "int8":
+        table = DynamicInt8(True, "s8_7bit")
+    return dict.fromkeys(TABLES, table) if table else {}
+
+
+def _default_of(
+    quantization: dict[str, Any], static: "dict[str, Range] | None", moments: dict[str, Any] | None
+) -> Precision:
     method = quantization["method"]
-    if method == "int8_static":
-        return MixedInt8(quantization["embeddings"], quantization["weights"], static or {})
     if method == "none":
         return Float32()
+    if method not in ("int8_static", "int8_dynamic", "int4_ort"):
+        raise ValueError(f"{method} has no ONNX form")
+    embeddings = quantization["embeddings"] not in (False, "none")
+    if method == "int8_static":
+        return MixedInt8(embeddings, quantization["weights"], static or {})
     if method == "int8_dynamic":
-        return DynamicInt8(quantization["embeddings"], quantization["weights"])
-    if method == "int4_ort":
-        return Blocks4Bit(quantization["embeddings"], quantization["block_size"], quantization["accuracy_level"])
-    raise ValueError(f"{method} has no ONNX form")
+        return DynamicInt8(embeddings, quantization["weights"])
+    rounding = quantization.get("rounding", "nearest")
+    return Blocks4Bit(embeddings, quantization["block_size"], quantization["accuracy_level"], rounding, moments)
 
 
 def _symmetric(matrix: Array, axis: int, limit: int) -> tuple[Any, Any]:
@@ -216,14 +298,3 @@ def _symmetric(matrix: Array, axis: int, limit: int) -> tuple[Any, Any]:
     scale = np.maximum(np.abs(matrix).max(axis=axis), 1e-12).astype(np.float32) / limit
     spread = scale[None, :] if axis == 0 else scale[:, None]
     return np.clip(np.rint(matrix / spread), -limit, limit).astype(np.int8), scale
-
-
-def _blocks(values: Array) -> tuple[Any, Any]:
-    """Signed 4-bit values and scales of blocks along the last axis.
-
-    The entry of largest magnitude becomes exactly −8, so that the whole range −8..7 is used.
-    """
-    place = np.abs(values).argmax(-1)[..., None]
-    extreme = np.take_along_axis(values, place, -1)[..., 0]
-    scale = np.where(extreme == 0, 1.0, extreme / -8).astype(np.float32)
-    return np.clip(np.rint(values / scale[..., None]), -8, 7).astype(np.int8), scale

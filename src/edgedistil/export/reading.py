@@ -114,7 +114,9 @@ class _Reader:
         layers = []
         for index in range(self._option("num_hidden_layers", "n_layers")):
             prefix = names["base"] + names["layer"].format(index)
-            parts = {p: self._linear(prefix + names[p]) for p in ("query", "key", "value", "out", "ffn_in", "ffn_out")}
+            parts: dict[str, Any] = {
+                p: self._linear(prefix + names[p]) for p in ("query", "key", "value", "out", "ffn_in", "ffn_out")
+            }
             layers.append(
                 LayerWeights(
                     **parts,

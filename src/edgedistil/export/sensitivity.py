@@ -4,13 +4,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-
-from .calibration import Range, observe, open_session
-from .graph import write_graph
-from .precision import DynamicInt8, Float32, MixedInt8, Precision
+from .answers import logits_of, rms_ratio
+from .calibration import Choice, Range, observe
+from .precision import Float32, Mixed, MixedInt8, Precision
 from .weights import ClassificationHead, ModelWeights
 
 log = logging.getLogger("edgedistil")
@@ -25,7 +21,13 @@ def all_token_products(weights: ModelWeights) -> list[str]:
 
 
 def choose_static(
-    weights: ModelWeights, texts: list[list[int]], embeddings: bool, form: str, slack: float
+    weights: ModelWeights,
+    texts: list[list[int]],
+    embeddings: bool,
+    form: str,
+    slack: float,
+    choice: Choice | None = None,
+    own: dict[str, Precision] | None = None,
 ) -> tuple[dict[str, Range], dict[str, Any]]:
     """Static ranges for as many products as the answers allow.
 
@@ -35,20 +37,23 @@ def choose_static(
     Args:
         texts: token ids; the last 64 are judged on, the others observed.
         form: of the weights, see :class:`~edgedistil.export.precision.DynamicInt8`.
+        choice: of a range from a histogram; :func:`~edgedistil.export.calibration.least_error` if left out.
+        own: precisions of single products and tables; such a product is not made static.
 
     Returns:
         The chosen ranges by product, and facts: errors by product, of the dynamic and of the chosen graph.
     """
     observed, judged = texts[:-_JUDGED], texts[-_JUDGED:]
-    products = all_token_products(weights)
-    ranges = observe(weights, observed, products)
-    expected = _logits(weights, Float32(), judged)
+    own = own or {}
+    products = [name for name in all_token_products(weights) if name not in own]
+    ranges = observe(weights, observed, products, choice)
+    expected = logits_of(weights, Float32(), judged)
 
     def error(names: list[str]) -> float:
-        precision = MixedInt8(embeddings, form, {n: ranges[n] for n in names})
-        return _error(_logits(weights, precision, judged), expected)
+        precision = Mixed(MixedInt8(embeddings, form, {n: ranges[n] for n in names}), own)
+        return rms_ratio(logits_of(weights, precision, judged), expected)
 
-    dynamic = _error(_logits(weights, DynamicInt8(embeddings, form), judged), expected)
+    dynamic = error([])
     alone = {name: error([name]) for name in products}
     order = sorted(products, key=alone.__getitem__)
     count = _largest(len(order), lambda n: error(order[:n]) <= (1 + slack) * dynamic)
@@ -75,18 +80,3 @@ def _largest(most: int, holds: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _logits(weights: ModelWeights, precision: Precision, texts: list[list[int]]) -> NDArray[np.float32]:
-    model: onnx.ModelProto = write_graph(weights, precision)
-    session = open_session(model)
-    rows = []
-    for ids in texts:
-        row = np.array([ids], np.int64)
-        rows.append(session.run(None, {"input_ids": row, "attention_mask": np.ones_like(row)})[0].reshape(-1))
-    return np.concatenate(rows)
-
-
-def _error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Root mean square of the difference over that of the expected logits' spread."""
-    return float(np.sqrt(np.mean((found - expected) ** 2)) / max(float(expected.std()), 1e-12))

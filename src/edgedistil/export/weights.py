@@ -29,7 +29,11 @@ class Norm:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One transformer layer; ``heads`` times the head size is the width of query, key and value."""
+    """One transformer layer; ``heads`` times the head size is the width of query, key and value.
+
+    ``attention_residual`` and ``ffn_residual`` ``[width]`` multiply what is added to the attention's and to the FFN's
+    output: the inverse of what :mod:`edgedistil.export.smoothing` took out of the norm before. None: nothing was.
+    """
 
     query: Linear
     key: Linear
@@ -40,6 +44,8 @@ class LayerWeights:
     ffn_out: Linear
     ffn_norm: Norm
     heads: int
+    attention_residual: Array | None = None
+    ffn_residual: Array | None = None
 
 
 @dataclass(frozen=True)

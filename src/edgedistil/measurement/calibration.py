@@ -1,5 +1,7 @@
 """What the cores give now: one known product in FP32 and INT8, timed before and after a run."""
 
+from typing import Any
+
 from .interleave import Asked
 
 PRODUCTS = ("fp32", "int8")
@@ -30,3 +32,23 @@ def peak_of(before: dict[str, float], after: dict[str, float], quantization: str
     """
     key = "int8_gops_per_s" if quantization.startswith("int8") else "fp32_gops_per_s"
     return max(before[key], after[key])
+
+
+def saturation(worker: Asked) -> dict[str, bool]:
+    """Form of INT8 weights (``s8``, ``s8_7bit``, ``u8``) → whether products with them saturate here."""
+    return {form: bool(found) for form, found in worker.ask("probe")["probe"].items()}
+
+
+def saturation_warning(quantization: dict[str, Any], saturates: dict[str, bool]) -> str | None:
+    """What to do about a cell whose weights saturate on this processor, or None when they do not.
+
+    Args:
+        quantization: as the exported file was made, ``weights`` decided.
+    """
+    form = quantization.get("weights", "")
+    if not quantization["method"].startswith("int8") or not saturates.get(form):
+        return None
+    return (
+        f"weights={form} saturate on this processor: sums of two 8-bit products overflow 16 bits, so answers differ "
+        "from those of processors with VNNI; use compression.quantization.weights=s8_7bit (as fast) or u8 (exact)"
+    )

@@ -1,5 +1,6 @@
 """Measure one cell: answers through the engine that ships, then times side by side with the uncompressed parent."""
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from ..config.canonical import QUALITY_ALONE
 from ..config.question_answering import QUESTION_ANSWERING
 from ..devices import host
 from ..devices.cores import quietest_cores
-from ..measurement.calibration import peak_of
+from ..measurement.calibration import peak_of, saturation_warning
 from ..measurement.figures import latency_figures, share_of_peak, speedup, throughput_figures
 from ..measurement.inputs import length_facts
 from ..measurement.interleave import Samples
@@ -28,6 +29,7 @@ from . import asking
 from .scores import PREDICTIONS_FILE, quality_of, test_quality_of
 from .timing import Measured, cold_starts, places, run, start_figures
 
+log = logging.getLogger("edgedistil")
 # 2: generations of processes, warm cold starts read the model file through first, drops of the page cache, bounds.
 RECORD_SCHEMA = 2
 
@@ -80,6 +82,9 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     reasons = reasons_against(found.samples, conditions)
     baselines = [name for name in stand if name != "candidate"]
     what = _what_it_is(request)
+    warning = saturation_warning(_exported_as(candidate), found.saturates)
+    if warning:
+        log.warning("%s", warning)
     record = {
         **what,
         "baseline_quality": {b: quality_of(request, _answers_of(b)) for b in baselines},
@@ -102,6 +107,9 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "calibration": {"before": found.calibration_before, "after": found.calibration_after},
         "environment": {
             **options["host"],
+            "int8_saturates": found.saturates["s8"],
+            "int8_saturates_by_weights": found.saturates,
+            "int8_warning": warning,
             "engine": options["engine"],
             "pinned_cores": cores,
             "unpinned_because": unpinned_because,
@@ -209,6 +217,13 @@ def _throughput(samples: Samples, worker: str) -> dict[str, Any]:
 def _answers_of(baseline: str) -> str:
     """The input that holds a baseline's answers; the parent's are there anyway, under its own name."""
     return "parent_predictions" if baseline == "onnxruntime_fp32" else f"{baseline}_predictions"
+
+
+def _exported_as(candidate: Path) -> dict[str, Any]:
+    """The quantisation that the candidate's file was made with, its weights' form decided; none of other folders."""
+    options = read_json(candidate / "artifact.json").get("options", {})
+    quantization: dict[str, Any] = options.get("quantization", {"method": "none"})
+    return quantization
 
 
 def _model_facts(request: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..config.canonical import QUALITY_ALONE, canonical_compression, compression_label, untimed
 from ..config.compatibility import why_impossible
+from ..config.quantization import reads_texts
 from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
 from ..config.validation import MASKED_LM
 from ..errors import UserError
@@ -134,7 +135,7 @@ class Planner:
             return False
         if any(b not in OWN_BASELINES for b in self.cfg.get("device", {}).get("baselines", [])):
             return True
-        calibrated = self.compression["quantization"]["method"] == "int8_static" or "vocabulary" in self.compression
+        calibrated = reads_texts(self.compression["quantization"]) or "vocabulary" in self.compression
         taught = self.compression["recovery"]["method"] != "none" or "qat" in self.compression
         counted = "embeddings" in self.compression
         return bool(calibrated or taught or counted or self.compression["pruning"]["method"] == "structured")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.canonical import compares_layers, recovered_tables
 from ..config.pruning import pruning_label
+from ..config.quantization import reads_texts
 from ..devices import host
 from .augmented import augmented_inputs
 from .budgeted import pruning_step
@@ -55,8 +56,9 @@ def compressed_steps(plan: "Planner", trained: Step, names: dict[str, str]) -> d
     steps["compressed"] = model
     steps["parent"] = _export(plan, trained, {"method": "none"}, label + "dense · FP32")
     if not plan.load_time():
-        static = (texts, runtime) if quantization["method"] == "int8_static" else ({}, plan.common)
-        steps["exported"] = _export(plan, model, quantization, label + names["compression"], *static)
+        read = (texts, runtime) if reads_texts(quantization) else ({}, plan.common)
+        dense = {"dense": trained} if "max_drop" in quantization and model is not trained else {}
+        steps["exported"] = _export(plan, model, quantization, label + names["compression"], *read, dense)
     return steps
 
 
@@ -100,10 +102,11 @@ def _export(
     label: str,
     texts: dict[str, Any] | None = None,
     runtime: dict[str, Any] | None = None,
+    inputs: dict[str, Step] | None = None,
 ) -> Step:
     assert plan.compression is not None
     options = {"quantization": _precision_here(plan, quantization), "graph": plan.compression["graph"], **(texts or {})}
-    return Step("export", label, options, {"model": model}, runtime or plan.common)
+    return Step("export", label, options, {"model": model, **(inputs or {})}, runtime or plan.common)
 
 
 def _precision_here(plan: "Planner", quantization: dict[str, Any]) -> dict[str, Any]:

@@ -55,21 +55,21 @@ def _written(request: dict[str, Any]) -> dict[str, Any]:
     from ..export.files import save
     from ..export.graph import write_graph
     from ..export.lint import bytes_by_part, lint
-    from ..export.precision import precision_of
     from ..export.reading import read_model
+    from .quantise import plan
 
     options, source = request["options"], Path(request["inputs"]["model"])
     quantization = options["quantization"]
     weights = read_model(source)
-    static, facts = _static_ranges(weights, request) if quantization["method"] == "int8_static" else (None, {})
-    padding = options["graph"]["padding"]
-    model = write_graph(weights, precision_of(quantization, static), uses_types(source), padding)
-    faults = lint(model, quantization["method"] != "none", float_tables=not quantization.get("embeddings", True))
+    planned = plan(weights, request)
+    model = write_graph(planned.weights, planned.precision, uses_types(source), options["graph"]["padding"])
+    float_tables = not quantization.get("embeddings", True)
+    faults = lint(model, quantization["method"] != "none", float_tables, planned.kept)
     if faults:
         raise RuntimeError("the ONNX graph is not clean: " + "; ".join(faults))
     parts = bytes_by_part(model)
     save(model, Path(request["output"]) / "model.onnx")
-    return {"onnx_bytes_by_part": parts, "structure": _structure(weights), **_counts(weights), **facts}
+    return {"onnx_bytes_by_part": parts, "structure": _structure(weights), **_counts(weights), **planned.facts}
 
 
 def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
@@ -92,6 +92,10 @@ def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
             f"{why}; of other architectures PyTorch's exporter makes compression/quantization=none and int8_dynamic, "
             "with padding"
         )
+    written_only = sorted(set(quantization) - {"method", "embeddings", "weights", "max_rms", "min_agreement"})
+    if written_only or quantization.get("embeddings") == "int4":
+        options_named = ", ".join(written_only) or "embeddings=int4"
+        raise UserError(f"{why}; compression.quantization.{{{options_named}}} needs a graph that is written here")
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
         export_standard(source, graph, uses_types(source))
@@ -99,20 +103,6 @@ def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
             quantise_dynamic(graph, quantization["weights"])
         save(onnx.load(graph), Path(request["output"]) / "model.onnx")
     return {"exporter": why, "parameters": count_parameters(load_classifier(source))}
-
-
-def _static_ranges(weights: Any, request: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    from ..export.sensitivity import choose_static
-    from ..tasks.encode import encode, load_tokenizer
-    from ..tasks.training_part import training_part
-
-    quantization, task = request["options"]["quantization"], request["options"]["task"]
-    tokenizer = load_tokenizer(Path(request["inputs"]["model"]), task["max_length"])
-    texts = encode(tokenizer, training_part(request, quantization["calibration_sentences"]).texts)
-    ranges, facts = choose_static(
-        weights, texts, quantization["embeddings"], quantization["weights"], quantization["slack"]
-    )
-    return ranges, {"static_activations": facts}
 
 
 def _counts(weights: Any) -> dict[str, Any]:

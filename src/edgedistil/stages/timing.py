@@ -11,7 +11,7 @@ from typing import Any
 
 from ..devices import page_cache
 from ..devices.cores import Watch
-from ..measurement.calibration import calibrate
+from ..measurement.calibration import calibrate, saturation
 from ..measurement.inputs import batch_scenarios, scenarios
 from ..measurement.interleave import Asked, Effort, Interleaved, Samples
 from ..measurement.size import shipped_files
@@ -46,6 +46,7 @@ class Measured:
         memory: worker → phase → MB, in the first generation's process.
         starts: worker → cold starts (ms by phase) of all generations, page cache warm.
         pinned: worker → cores that it was really on.
+        saturates: form of INT8 weights → whether products with them saturate on this processor.
         kept: workers that stayed for the whole run, because they start too slowly to be restarted.
         meanwhile: :meth:`Watch.stop`'s figures, and ``seconds``.
     """
@@ -60,6 +61,7 @@ class Measured:
     tokenization: dict[str, Any] = field(default_factory=dict)
     calibration_before: dict[str, float] = field(default_factory=dict)
     calibration_after: dict[str, float] = field(default_factory=dict)
+    saturates: dict[str, bool] = field(default_factory=dict)
     meanwhile: dict[str, Any] = field(default_factory=dict)
 
 
@@ -103,6 +105,7 @@ def run(
     page_cache.warm(f for p in stand.values() for f in shipped_files(p.folder))
     with Worker("edgedistil.workers.gemm", threads, cores) as gauge:
         gauge.load("", 1, ("",))
+        found.saturates = saturation(gauge)
         found.calibration_before = calibrate(gauge, OPERATIONS)
         gauge_cpu_s, asking_cpu_s = gauge.ask("usage")["cpu_s"], time.process_time()
         watch, began, ended_cpu_s = Watch(cores), time.monotonic(), _ended_children_cpu_s()

@@ -17,6 +17,10 @@ from edgedistil.workers.loop import serve  # noqa: E402
 SIZE = 768
 OPERATIONS = 2 * SIZE**3
 
+# (zero point, largest weight) of each form; two neighbouring products of 255 with it are summed in 16 bits, or not.
+_EXTREMES = {"s8": (0, 127), "s8_7bit": (0, 63), "u8": (128, 255)}
+_DEPTH = 64
+
 
 class GemmEngine:
     """Two ONNX graphs of one product each, ``SIZE`` × ``SIZE`` × ``SIZE``, with constant weights."""
@@ -55,6 +59,13 @@ class GemmEngine:
             self._products.append((session, feed))
         return {"imported": imported, "session": time.monotonic_ns()}
 
+    def probe(self) -> dict[str, Any]:
+        """Whether ONNX Runtime's unsigned × signed 8-bit products saturate here, by the form of the weights.
+
+        One product with the largest activations (255) and the largest weights of each form, against exact integers.
+        """
+        return {form: not _is_exact(zero, weight) for form, (zero, weight) in _EXTREMES.items()}
+
     def pack(self, rows: list[list[int]]) -> Any:
         return self._products[rows[0][0]]
 
@@ -64,6 +75,30 @@ class GemmEngine:
 
     def predict(self, texts: list[list[str]]) -> list[list[float]]:
         raise NotImplementedError("the calibration worker reads no texts")
+
+
+def _is_exact(zero: int, weight: int) -> bool:
+    import numpy
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind = numpy.uint8 if zero else numpy.int8
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w", "", "zero"], ["y"])],
+        "probe",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, (_DEPTH, _DEPTH))],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, (_DEPTH, _DEPTH))],
+        [
+            numpy_helper.from_array(numpy.full((_DEPTH, _DEPTH), weight, kind), "w"),
+            numpy_helper.from_array(numpy.array(zero, kind), "zero"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": numpy.full((_DEPTH, _DEPTH), 255, numpy.uint8)})
+    return bool((found == _DEPTH * 255 * (weight - zero)).all())
 
 
 if __name__ == "__main__":

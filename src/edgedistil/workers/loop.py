@@ -1,8 +1,8 @@
 """The worker's side of the protocol: one JSON object a line in, one out. Standard library only.
 
 Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches), ``time`` (name, start, count), ``tokenize``
-(texts), ``predict`` (texts), ``spans`` (ids, types), ``memory``, ``usage``, ``exit``. Times of day are nanoseconds of
-the system-wide monotonic clock, so that the process that started the worker can subtract its own.
+(texts), ``predict`` (texts), ``spans`` (ids, types), ``probe``, ``memory``, ``usage``, ``exit``. Times of day are
+nanoseconds of the system-wide monotonic clock, so that the process that started the worker can subtract its own.
 """
 
 import json
@@ -25,7 +25,8 @@ class Engine(Protocol):
     """What a worker program must bring. Heavy imports belong into ``load``: the process is pinned before it.
 
     An engine may also have ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed, and
-    ``spans(ids, types)`` (start and end logits of one window), of models that answer by spans.
+    ``spans(ids, types)`` (start and end logits of one window), of models that answer by spans; ``probe()`` (facts of
+    the processor as JSON values) is the calibration worker's.
     """
 
     def load(self, request: dict[str, Any]) -> dict[str, int]:
@@ -94,6 +95,10 @@ class _Loop:
             found = memory(self._folder)
             reset_peak()
             return {"memory": found}
+        if op == "probe":
+            if not hasattr(self._engine, "probe"):
+                raise ValueError("this engine measures nothing of the processor")
+            return {"probe": self._engine.probe()}
         if op == "usage":
             return {"cpu_s": time.process_time()}
         raise ValueError(f"unknown op {op!r}")
