@@ -14,6 +14,7 @@ _ENGINES = {
 }
 # Whose rounding learning/fake_quantisation.py imitates.
 _TRAINED_FOR = ("int8_dynamic", "int4_ort")
+_NOT_TRAINED_FOR = ("smooth", "rounding", "exclude", "max_drop")
 
 
 def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onnx: bool) -> str | None:
@@ -30,6 +31,9 @@ def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onn
             return "quantisation-aware training would fill the zeros of magnitude pruning: use compression/qat=none"
         if method not in _TRAINED_FOR:
             return f"quantisation-aware training knows the rounding of {' and '.join(_TRAINED_FOR)}, not of {method}"
+        other = [key for key in _NOT_TRAINED_FOR if key in compression["quantization"]]
+        if other:
+            return f"quantisation-aware training imitates plain rounding: leave out compression.quantization.{other[0]}"
     if engine not in _ENGINES[method]:
         allowed = " or ".join(_ENGINES[method])
         if "torch" in _ENGINES[method]:

@@ -86,13 +86,26 @@ class FourBits:
         return result
 
 
+class OtherTables:
+    """Products by one precision, embedding tables by another."""
+
+    def __init__(self, products: Rounding, tables: Rounding) -> None:
+        self.matrix, self.activations, self.rows = products.matrix, products.activations, tables.rows
+
+
 def rounding_of(quantization: dict[str, Any]) -> Rounding:
     """The rounding of a canonical ``compression.quantization``, its form of weights decided."""
-    if quantization["method"] == "int8_dynamic":
-        return Int8(quantization["embeddings"], quantization["weights"])
-    if quantization["method"] == "int4_ort":
-        return FourBits(quantization["embeddings"], quantization["block_size"], quantization["accuracy_level"])
-    raise ValueError(f"{quantization['method']} has no rounding to be trained for")
+    table, method = quantization.get("embeddings"), quantization["method"]
+    own = table not in (False, "none")
+    if method == "int8_dynamic":
+        products: Rounding = Int8(own, quantization["weights"])
+    elif method == "int4_ort":
+        products = FourBits(own, quantization["block_size"], quantization["accuracy_level"])
+    else:
+        raise ValueError(f"{method} has no rounding to be trained for")
+    if table == "int4":
+        return OtherTables(products, FourBits(True, quantization["block_size"], 0))
+    return OtherTables(products, Int8(True, "s8")) if table == "int8" else products
 
 
 def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:

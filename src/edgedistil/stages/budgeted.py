@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from .chain import Planner
 
 # Options of a precision that decide neither time nor bytes.
-_GATES = ("max_rms", "min_agreement", "calibration_sentences", "slack")
+_GATES = (
+    *("max_rms", "min_agreement", "calibration_sentences", "slack", "calibration", "percentile", "smooth"),
+    *("sensitivity", "max_drop", "judged_sentences", "exclude"),
+)
 # What compress.py, which has no device group, takes a latency budget to be of.
 _DEVICE = {"kind": "cpu", "engine": "onnxruntime", "threads": 1}
 
