@@ -166,7 +166,7 @@ def test_training_with_4_bits_brings_the_file_back_to_its_parent(tiny_model: Cal
     before = answers(tiny_folder(student, "before"), form, unseen)
 
     module = LogitDistillation(student, parent, lambda groups: torch.optim.Adam(groups), linear_warmup, 1.0, 0.0)
-    optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(student.parameters(), lr=3e-4)
     with fake_quantised(student, rounding_of(form), False):
         for step in range(60):
             some = [seen[i % len(seen)] for i in range(30 * step, 30 * step + 30)]
