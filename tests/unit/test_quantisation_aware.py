@@ -158,7 +158,7 @@ def test_training_with_4_bits_brings_the_file_back_to_its_parent(tiny_model: Cal
                                                                 tiny_folder: Callable[..., Path]) -> None:
     """On texts that it did not learn from: smaller error of the logits, and fewer answers changed."""
     form = {"method": "int4_ort", "embeddings": True, "block_size": 64, "accuracy_level": 0}
-    parent, student = (tiny_model("distilbert", initializer_range=0.4) for _ in range(2))
+    parent, student = (tiny_model("distilbert", initializer_range=0.2) for _ in range(2))
     generator = torch.Generator().manual_seed(1)
     texts = [[2, *torch.randint(5, 90, (n,), generator=generator).tolist(), 3] for n in [8, 12, 16] * 100]
     unseen, seen = texts[:150], texts[150:]
@@ -166,7 +166,7 @@ def test_training_with_4_bits_brings_the_file_back_to_its_parent(tiny_model: Cal
     before = answers(tiny_folder(student, "before"), form, unseen)
 
     module = LogitDistillation(student, parent, lambda groups: torch.optim.Adam(groups), linear_warmup, 1.0, 0.0)
-    optimizer = torch.optim.Adam(student.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(student.parameters(), lr=3e-4)
     with fake_quantised(student, rounding_of(form), False):
         for step in range(60):
             some = [seen[i % len(seen)] for i in range(30 * step, 30 * step + 30)]
@@ -175,6 +175,8 @@ def test_training_with_4_bits_brings_the_file_back_to_its_parent(tiny_model: Cal
             terms["soft_target"].backward()
             optimizer.step()
     after = answers(tiny_folder(student, "after"), form, unseen)
-    assert rms(after - expected) < 0.7 * rms(before - expected)
+    # Softmax does not see what moves both classes alike.
+    margins = [x[:, 0] - x[:, 1] for x in (before, after, expected)]
+    assert rms(margins[1] - margins[2]) < 0.7 * rms(margins[0] - margins[2])
     flips = [int((x.argmax(-1) != expected.argmax(-1)).sum()) for x in (before, after)]
     assert flips[1] < flips[0]
