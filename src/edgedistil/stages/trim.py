@@ -39,10 +39,10 @@ def trim(request: dict[str, Any]) -> dict[str, Any]:
     write_json(output / "tokenizer.json", trimmed_tokenizer(content, kept))
     _write_settings(source, output, kept, network.config.max_position_embeddings)
     trimmed = load_tokenizer(output, longest)
-    before_and_after = [
+    cut_before, cut_after = (
         [[t.id_to_token(i) for i in row] for row in texts.piece_ids(t, held_out=True)] for t in (whole, trimmed)
-    ]
-    proof = _compare(*before_and_after, content["model"]["unk_token"])
+    )
+    proof = _compare(cut_before, cut_after, content["model"]["unk_token"])
     if proof["new_unknown_tokens"]:
         raise RuntimeError(f"trimming lost words: {proof}")
     ids, types, _ = read_reference(source)

@@ -139,7 +139,7 @@ class Windows:
     def _collated(self, parts: list[Window]) -> list[dict[str, Tensor]]:
         from .span_data import collate_windows
 
-        data = [(i, part, None) for i, part in enumerate(sorted(parts, key=len))]
+        data: list[Any] = [(i, part, None) for i, part in enumerate(sorted(parts, key=len))]
         found = [collate_windows(data[i : i + _BATCH], self._pad_id) for i in range(0, len(data), _BATCH)]
         for batch in found:
             batch["start_positions"], batch["end_positions"] = batch.pop("spans").T
@@ -156,7 +156,8 @@ class Windows:
         return SpanDataModule(parts, [], self._pad_id, batch_size, True, seed, logits), len(parts)
 
     def piece_ids(self, tokenizer: Any, held_out: bool = False) -> Iterator[list[int]]:
-        questions = self._questions[0].take(self._questions[2 if held_out else 1])
+        everything, mine, held = self._questions
+        questions = everything.take(held if held_out else mine)
         # Whole: what lies behind the end of one window is read in another. A paragraph once, not with each question.
         tokenizer.no_truncation()
         try:
