@@ -135,9 +135,7 @@ class Windows:
     def _collated(self, parts: list[Window]) -> list[dict[str, Tensor]]:
         from .span_data import collate_windows
 
-        data: list[tuple[int, Window, SpanLogits | None]] = [
-            (i, part, None) for i, part in enumerate(sorted(parts, key=len))
-        ]
+        data: list[Any] = [(i, part, None) for i, part in enumerate(sorted(parts, key=len))]
         found = [collate_windows(data[i : i + _BATCH], self._pad_id) for i in range(0, len(data), _BATCH)]
         for batch in found:
             batch["start_positions"], batch["end_positions"] = batch.pop("spans").T
