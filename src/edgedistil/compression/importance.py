@@ -28,9 +28,9 @@ __all__ = [
 class FisherImportance:
     """Fisher information of mask variables at 1 (Kwon et al. 2022, arXiv 2204.09656, section 4).
 
-    A head's mask multiplies its context, a neuron's its activation. The diagonal's entry is the sum over sentences of
-    the squared gradient of the loss by that mask; half of it is the second-order estimate of the loss that removal
-    costs.
+    A head's mask multiplies its context, a neuron's its activation. The score is half the mean over sentences of
+    the squared gradient of the loss by that mask (the diagonal's entry): the second-order estimate of the loss that
+    removal costs, in nats a text.
 
     Args:
         rearrange: also look at the block of each part (their section 4.2): after the diagonal's choice, units inside a
@@ -43,12 +43,13 @@ class FisherImportance:
     def __call__(self, model: Any, batches: list[Batch]) -> Scores | list[Curve]:
         parts = sublayers(model)
         if not self.rearrange:
-            return _scores(model, batches, curvature, lambda gradient: (gradient**2).sum(0))
+            share = _half_a_text(batches)
+            return _scores(model, batches, curvature, lambda gradient: share * (gradient**2).sum(0))
         blocks = [torch.zeros(p.units, p.units, dtype=torch.float64) for p in parts]
         for found in mask_gradients(model, batches, curvature):
             for block, gradient in zip(blocks, found, strict=True):
                 wide = gradient.double()
-                block += wide.T @ wide
+                block += _half_a_text(batches) * wide.T @ wide
         return [_rearranged(part.layer, part.kind, block) for part, block in zip(parts, blocks, strict=True)]
 
 
@@ -104,6 +105,10 @@ def mask_gradients(model: Any, batches: list[Batch], rows: Callable[[Any, Batch]
             (value * slope).sum(1).view(len(value), part.units, part.size).sum(2)
             for part, value, slope in zip(parts, values, slopes, strict=True)
         ]
+
+
+def _half_a_text(batches: list[Batch]) -> float:
+    return 0.5 / max(1, sum(len(b["input_ids"]) for b in batches))
 
 
 def _scores(
