@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from edgedistil.compression.structured import choose
+from edgedistil.compression.sublayers import sublayers
 from edgedistil.devices.host import saturates_int8
 from edgedistil.errors import UserError
 from edgedistil.models.folder import save_model
@@ -74,7 +74,7 @@ def test_what_only_a_written_graph_can_have_is_refused(electra: Path, tmp_path: 
 
 def test_another_architecture_can_not_be_cut(electra: Path) -> None:
     with pytest.raises(UserError, match="model_type='electra' can't be cut; supported: bert, distilbert"):
-        choose(load_classifier(electra), {}, 0.5, 16)
+        sublayers(load_classifier(electra))
 
 
 def test_weights_are_readable_by_all_who_may_read_the_graph(tiny_folder: Callable[..., Path], tmp_path: Path,

@@ -85,7 +85,7 @@ def test_cutting_what_was_cut_composes_and_names_its_parents(source: Path, reque
 
 
 def test_too_few_texts_to_look_at(source: Path, request_of: Callable[..., dict[str, Any]]) -> None:
-    with pytest.raises(UserError, match="there are 14: it needs 16 at least"):
+    with pytest.raises(UserError, match="has 14 texts to calibrate on, at least 16 are needed"):
         prune(request_of(source, "few", texts=18))
 
 

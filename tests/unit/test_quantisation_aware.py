@@ -14,6 +14,7 @@ from edgedistil.export import precision
 from edgedistil.export.graph import write_graph
 from edgedistil.export.precision import precision_of
 from edgedistil.export.reading import read_model
+from edgedistil.export.rounding import nearest
 from edgedistil.learning.distillation import LogitDistillation
 from edgedistil.learning.fake_quantisation import fake_quantised
 from edgedistil.learning.rounding import FourBits, Int8, Rounding, rounding_of
@@ -123,7 +124,7 @@ def test_weights_are_rounded_to_the_very_values_that_are_stored() -> None:
         np.testing.assert_allclose(Int8(True, form).matrix(weight).numpy(), (values * scale).T, rtol=1e-6, atol=1e-7)
     padded = np.zeros((48, 48), np.float32)
     padded[:, :33] = weight.numpy()
-    values, scale = precision._blocks(padded.reshape(48, 3, 16))
+    values, scale = nearest(padded.reshape(48, 3, 16))
     stored = (values * scale[..., None]).reshape(48, 48)[:, :33]
     np.testing.assert_allclose(FourBits(True, 16, 0).matrix(weight).numpy(), stored, rtol=1e-6, atol=1e-7)
 

@@ -1,6 +1,7 @@
 """Reading SQuAD's columns: what is taken, what is refused, which side a paragraph is on."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas
 import pytest
 
 from edgedistil.config.question_answering import check_question_answering
+from edgedistil.config.schemas import Compression, Pruning, Quantization, Recovery
 from edgedistil.errors import UserError
 from edgedistil.store.fingerprint import DigestCache
 from edgedistil.tasks.generated import generate
@@ -128,11 +130,11 @@ def test_the_only_parquet_file_of_a_split_is_taken(
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    task = {"metrics": ["f1", "exact_match"], "phrases": False}
-    compression = {
-        "pruning": {"method": "none"}, "vocabulary": {"method": "none"}, "quantization": {"method": "int8_dynamic"}
-    }  # fmt: skip
-    return {"task": task | changes.get("task", {}), "compression": compression | changes.get("compression", {}),
+    task = {"metrics": ["f1", "exact_match"], "phrases": False, "test_texts": 0}
+    compression = asdict(Compression(Pruning("none"), Recovery("none"), quantization=Quantization("int8_dynamic")))
+    for group, values in changes.get("compression", {}).items():
+        compression[group] |= values
+    return {"task": task | changes.get("task", {}), "compression": compression,
             "device": {"baselines": changes.get("baselines", ["torch_fp32"])}}
 
 
@@ -140,10 +142,12 @@ def config(**changes: Any) -> dict[str, Any]:
     ({"task": {"metrics": ["accuracy"]}}, r"task.metrics=\['accuracy'\]: a question answering task knows f1, exact_m"),
     ({"task": {"metrics": []}}, r"task.metrics=\[\]"),
     ({"task": {"phrases": True}}, "task.phrases=true is for texts with labels"),
-    ({"compression": {"pruning": {"method": "structured"}}},
-     "compression.pruning.method=structured is made for classifiers; for question answering: none, magnitude"),
-    ({"compression": {"vocabulary": {"method": "trimmed"}}},
-     "compression.vocabulary.method=trimmed is made for classifiers; for question answering: none"),
+    ({"task": {"test_texts": 5}}, "task.test_texts=5 is for texts with labels"),
+    ({"compression": {"pruning": {"method": "structured", "ratio": 0.5, "steps": 8}}},
+     "compression.pruning.steps=8 is made for classifiers"),
+    ({"compression": {"embeddings": {"method": "low_rank"}}},
+     "compression.embeddings.method=low_rank is made for classifiers; for question answering: none"),
+    ({"compression": {"qat": {"method": "distillation", "steps": 5}}}, "compression.qat.method=distillation is made"),
     ({"compression": {"quantization": {"method": "int8_static"}}}, "for question answering: none, int8_dynamic, int4"),
     ({"baselines": ["openvino_int8"]}, "device.baselines=openvino_int8 is made for classifiers"),
 ])

@@ -1,4 +1,4 @@
-"""What users of compressed encoders asked for and did not get; docs/compression_wants.md says which test holds which."""
+"""What users of compressed encoders asked for and did not get (docs/compression_wants.md: which test holds which)."""
 
 import json
 from collections.abc import Callable

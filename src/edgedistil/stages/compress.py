@@ -72,7 +72,7 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
     texts = material(request, tokenizer, network.config.pad_token_id or 0)
     batches = texts.batches(pruning["calibration_sentences"])
     budget = None
-    if "target" in pruning:
+    if pruning.get("target") is not None:
         cost = cost_here(request)
         check_cuts(cost, pruning["target"], units_of(network))
         budget = budget_here(request, cost)
