@@ -85,4 +85,17 @@ def why_budget_impossible(compression: dict[str, Any], engine: str) -> str | Non
             f"compression.pruning.budget={budget} is of ONNX files: it needs device.engine=onnxruntime and a precision "
             "that has one"
         )
+    counted = {
+        "parameters": ("embeddings",),
+        "gflops": ("embeddings",),
+        "size_mb": ("embeddings", "exclude", "max_drop"),
+        "latency_ms": ("embeddings", "exclude", "max_drop", "smooth"),
+    }
+    for key in counted.get(budget, ()):
+        if key in (compression if key == "embeddings" else compression["quantization"]):
+            where = "compression.embeddings" if key == "embeddings" else f"compression.quantization.{key}"
+            return (
+                f"compression.pruning.budget={budget} does not count what {where} changes after the cut: leave it out, "
+                "or use compression.pruning.ratio"
+            )
     return None

@@ -162,6 +162,7 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
     check_augmentation(plain)
     if "compression" in plain:
         check_pruning(plain["compression"]["pruning"])
+        _check_until(plain["compression"])
     _check_teachings(plain)
     check_quantization(plain)
     return plain
@@ -271,6 +272,15 @@ def _check_teachings(plain: dict[str, Any]) -> None:
                 "ships computes no hidden states of its last layer, so quantisation-aware training compares logits; "
                 "use compression.qat.objective.hidden_weight=0"
             )
+
+
+def _check_until(compression: dict[str, Any]) -> None:
+    budget = compression["pruning"]["budget"]
+    if compression["until"] != "all" and compression["pruning"]["method"] != "none" and budget != "ratio":
+        raise UserError(
+            f"compression.until={compression['until']} leaves out what compression.pruning.budget={budget} counts, "
+            "so the rows would be cut otherwise: use compression.pruning.ratio"
+        )
 
 
 def _check_origin_of_data(task: dict[str, Any]) -> None:

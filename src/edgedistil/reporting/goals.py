@@ -196,7 +196,11 @@ def _line(a: Answer, everything: Sequence[Measured], goals: dict[str, Any], test
     line += _size_columns(goal, cells, smaller)
     speed = speed_of(cells, goals["baseline"], goals["scenario"])
     shown = f"{speed.value:.2f} [{speed.low:.2f}, {speed.high:.2f}]" if speed else "-"
-    return [*line, f"≥ {goal['faster']:g}", shown, verdict_of_speed(speed, goal["faster"])]
+    invalid = sum(not cell.record.get("valid", True) for cell in cells)
+    verdict = verdict_of_speed(speed, goal["faster"])
+    if speed and invalid:
+        verdict = f"not to be quoted: {invalid} of {len(cells)} runs INVALID"
+    return [*line, f"≥ {goal['faster']:g}", shown, verdict]
 
 
 def _nothing(a: Answer, width: int) -> list[str]:

@@ -74,7 +74,9 @@ def _taught(plan: "Planner", name: str, model: Step, trained: Step, label: str, 
     # taken from its own.
     if recut or not compares_layers(chosen["objective"]):
         inputs["teacher_logits"] = logits_step(plan, {"teacher": trained, **added}, trained.label)
-    options = {group: chosen, "scheduler": _scheduler(plan, chosen), "trainer": _trainer(plan), **options}
+    # Whether it is taught again later is no matter of this training.
+    how = {k: v for k, v in chosen.items() if k != "again"}
+    options = {group: how, "scheduler": _scheduler(plan, chosen), "trainer": _trainer(plan), **options}
     return Step(name, label, options, inputs, {**plan.common, "files": plan.data_of("train").files})
 
 

@@ -22,7 +22,7 @@ from .step import Step
 
 log = logging.getLogger("edgedistil")
 _POLL_S = 0.1
-_TRAINING = ("pretrain", "train", "recover", "prune_gradually", "teacher_logits")
+_TRAINING = ("pretrain", "train", "recover", "qat", "prune_gradually", "teacher_logits")
 _GRACE_S = 3.0
 
 

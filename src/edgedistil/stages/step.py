@@ -23,11 +23,11 @@ STEPS: dict[str, tuple[str, int]] = {
     "factorise": ("edgedistil.stages.factorise:factorise", 1),
     "qat": ("edgedistil.stages.quantisation_aware:quantisation_aware", 1),
     "trim": ("edgedistil.stages.trim:trim", 2),
-    "export": ("edgedistil.stages.export:export", 2),
+    "export": ("edgedistil.stages.export:export", 3),
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),
     "peer": ("edgedistil.peers.convert:convert", 1),
     "predict": ("edgedistil.stages.bench:predict", 1),
-    "bench": ("edgedistil.stages.bench:measure", 3),
+    "bench": ("edgedistil.stages.bench:measure", 4),
 }
 
 
