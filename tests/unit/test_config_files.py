@@ -100,3 +100,10 @@ def test_one_shot_trains_nothing_and_reads_no_labels() -> None:
     assert compression["recovery"]["method"] == "none"
     assert (compression["pruning"]["ratio"], compression["pruning"]["labels"]) == (0.5, False)
     assert compression["pruning"]["reconstruction"] == "least_squares"
+
+
+def test_every_preset_of_compression_names_every_group() -> None:
+    groups = {path.name for path in (CONF / "compression").iterdir() if path.is_dir()}
+    for preset in (CONF / "compression").glob("*.yaml"):
+        named = {key for entry in OmegaConf.load(preset).defaults if not isinstance(entry, str) for key in entry}
+        assert named == groups, preset.name

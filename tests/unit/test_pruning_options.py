@@ -48,6 +48,13 @@ def budget(name: str, target: str, *more: str) -> tuple[str, ...]:
     (budget("parameters", "15.5e6", "compression/recovery=distillation"),
      "structured 15.5 M parameters + recovery · FP32"),
     (("compression/pruning=gradual", "compression.pruning.ratio=0.8"), "structured 80 % in 8 steps · FP32"),
+    (("compression/pruning/importance=taylor",), "structured 50 % (taylor) · FP32"),
+    (("compression/pruning/importance=fisher_rearranged", "compression.pruning.reconstruction=none"),
+     "structured 50 % (rearranged, not reconstructed) · FP32"),
+    (("compression/vocabulary=trimmed", "compression.vocabulary.min_count=20"),
+     "structured 50 % · vocabulary from 20 on · FP32"),
+    (("compression/quantization=int8_dynamic", "compression.quantization.embeddings=false"),
+     "structured 50 % · INT8, FP32 table"),
 ])
 def test_cells_of_different_budgets_have_different_names(overrides: tuple[str, ...], label: str) -> None:
     assert compression_label(canonical(*overrides)) == label
@@ -95,3 +102,24 @@ def test_budgets_of_a_file_need_one(name: str) -> None:
     assert why_impossible(canonical(*budget(name, "3")), CPU, False) is None
     assert why_impossible(canonical(*budget("parameters", "3e6"), "compression/quantization=nf4"),
                           {"engine": "torch"}, False) is None
+
+
+@pytest.mark.parametrize(("name", "more", "where"), [
+    ("size_mb", ("compression/quantization=int8_dynamic", "compression.quantization.exclude=[table.words]"),
+     "compression.quantization.exclude"),
+    ("latency_ms", ("compression/quantization=int8_dynamic", "compression.quantization.smooth=0.5"),
+     "compression.quantization.smooth"),
+    ("parameters", ("compression/embeddings=low_rank",), "compression.embeddings"),
+])
+def test_what_a_budget_would_miscount_is_refused(name: str, more: tuple[str, ...], where: str) -> None:
+    device = {"engine": "onnxruntime"}
+    assert why_impossible(canonical(*budget(name, "9")), device, bare_onnx=False) is None
+    why = why_impossible(canonical(*budget(name, "9", *more)), device, bare_onnx=False)
+    assert why is not None
+    assert f"compression.pruning.budget={name} does not count what {where} changes" in why
+
+
+def test_rows_of_an_ablation_are_cut_alike_or_refused() -> None:
+    chosen("compression/pruning=structured", "compression.until=pruning")
+    with pytest.raises(UserError, match=r"compression.until=pruning leaves out what .*budget=size_mb counts"):
+        chosen("compression/pruning=structured", *budget("size_mb", "9"), "compression.until=pruning")

@@ -112,7 +112,8 @@ def compression_label(compression: dict[str, Any]) -> str:
     if "embeddings" in compression:
         parts.append(f"rank {compression['embeddings']['rank']}")
     if "vocabulary" in compression:
-        parts.append("vocabulary")
+        least = compression["vocabulary"]["min_count"]
+        parts.append("vocabulary" + (f" from {least} on" if least > 1 else ""))
     if recovered_tables(compression):
         parts[-1] += " + recovery"
     parts.append(quantization_label(compression["quantization"]))

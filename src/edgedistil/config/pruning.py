@@ -15,6 +15,7 @@ BUDGETS = ("ratio", *_UNITS)
 # Budgets that depend on how long a text is.
 _BY_LENGTH = ("gflops", "latency_ms")
 _USUAL_TOKENS = 32
+_USUAL_SCORE = "FisherImportance"
 
 
 def check_pruning(pruning: dict[str, Any]) -> None:
@@ -74,7 +75,18 @@ def pruning_label(pruning: dict[str, Any]) -> str:
     if pruning.get("tokens", _USUAL_TOKENS) != _USUAL_TOKENS:
         amount += f" at {pruning['tokens']} tokens"
     steps = f" in {pruning['steps']} steps" if "steps" in pruning else ""
-    return f"{pruning['method']} {amount}{steps}"
+    return f"{pruning['method']} {amount}{steps}{_otherwise(pruning)}"
+
+
+def _otherwise(pruning: dict[str, Any]) -> str:
+    """What a cut does otherwise than ``compression/pruning=structured``."""
+    importance = pruning.get("importance") or {}
+    score = str(importance.get("_target_", _USUAL_SCORE)).rsplit(".", 1)[-1]
+    parts = [score.removesuffix("Importance").lower()] if score != _USUAL_SCORE else []
+    parts += ["rearranged"] if importance.get("rearrange") else []
+    parts += [] if pruning.get("reconstruction", "least_squares") != "none" else ["not reconstructed"]
+    parts += [f"{pruning['rounds']} rounds"] if pruning.get("rounds", 1) > 1 else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def why_budget_impossible(compression: dict[str, Any], engine: str) -> str | None:

@@ -81,7 +81,9 @@ def quantization_label(quantization: dict[str, Any]) -> str:
     """A person's name for a canonical quantisation, e.g. ``INT8, 4-bit table``; what is off is not named."""
     weights = quantization.get("weights", "auto")
     parts = [QUANTIZATION_LABELS[quantization["method"]] + (f" {weights}" if weights != "auto" else "")]
-    table = {"int8": "8-bit table", "int4": "4-bit table"}.get(quantization.get("embeddings", True))
+    table = {"int8": "8-bit table", "int4": "4-bit table", False: "FP32 table"}.get(
+        quantization.get("embeddings", True)
+    )
     if table:
         parts.append(table)
     if "rounding" in quantization:
