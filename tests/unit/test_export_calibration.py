@@ -69,6 +69,12 @@ def test_divergence_by_hand() -> None:
     assert _divergence(np.array([2.0, 0.0, 3.0, 3.0]), 0, 4, 2) == pytest.approx(0, abs=1e-12)
 
 
+def test_entropy_of_nothing_but_zeros_is_a_range_of_nothing() -> None:
+    counts = np.zeros(2048, np.int64)
+    counts[0] = 500
+    assert ends(entropy(counts, 0.0, 0.0)) == (0.0, 0.0)
+
+
 def test_entropy_keeps_an_even_range_and_cuts_a_lone_outlier() -> None:
     assert ends(entropy(np.full(2048, 100), -1.0, 1.0)) == (-1.0, 1.0)
     chance = np.random.default_rng(0)

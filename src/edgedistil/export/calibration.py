@@ -118,6 +118,9 @@ def entropy(counts: NDArray[np.int64], low: float, high: float) -> Range:
     for cut in _CUTS:
         candidate = Range(low * cut, high * cut)
         inside = np.flatnonzero((centres >= candidate.low) & (centres <= candidate.high))
+        if not len(inside):
+            # Nothing but zeros was seen.
+            continue
         found = _divergence(counts.astype(np.float64), int(inside[0]), int(inside[-1]) + 1, _LEVELS)
         # Of equals the widest.
         if found <= least:

@@ -42,7 +42,8 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     quality, size, model = record["quality"] or {}, record["size"], record["model"]
     flat: dict[str, Any] = {
         "pruning": _method(record, "pruning"),
-        "pruning_ratio": _pruning(record).get("ratio", 0.0),
+        # A cut within another budget has no ratio of its own.
+        "pruning_ratio": _pruning(record).get("ratio", None if "target" in _pruning(record) else 0.0),
         "masked": _method(record, "pruning") == "magnitude",
         "quantization": _method(record, "quantization"),
         **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES) if m in quality},

@@ -69,6 +69,8 @@ def taught(
             scheduler=build(options["scheduler"]),
             **given,
         )
+        # A message about the rate names the option of this training.
+        module.rate_option = f"compression.{group}.optimizer.lr"
         trainer = fit(module, data, _fitting(options, chosen), request, keep_best=False)
         network = network.cpu().float().eval()
         after = judged.scores(network) if len(judged) else None
