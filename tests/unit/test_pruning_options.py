@@ -123,3 +123,9 @@ def test_rows_of_an_ablation_are_cut_alike_or_refused() -> None:
     chosen("compression/pruning=structured", "compression.until=pruning")
     with pytest.raises(UserError, match=r"compression.until=pruning leaves out what .*budget=size_mb counts"):
         chosen("compression/pruning=structured", *budget("size_mb", "9"), "compression.until=pruning")
+
+
+def test_training_between_cuts_needs_to_know_how() -> None:
+    chosen("compression/pruning=gradual")
+    with pytest.raises(UserError, match=r"between.method=distillation has no objective.*compression/pruning=gradual"):
+        chosen("compression/pruning=structured", "compression.pruning.between.method=distillation")

@@ -254,6 +254,12 @@ def _check_values(plain: dict[str, Any]) -> None:
 
 
 def _check_teachings(plain: dict[str, Any]) -> None:
+    between = _lookup(plain, "compression.pruning.between") or {"method": "none"}
+    if between["method"] != "none" and not (between["objective"] and between["optimizer"]):
+        raise UserError(
+            "compression.pruning.between.method=distillation has no objective and optimizer of its own here: use "
+            "compression/pruning=gradual, which brings them"
+        )
     for group in ("recovery", "qat"):
         chosen = _lookup(plain, f"compression.{group}") or {"method": "none"}
         if chosen["method"] == "none":

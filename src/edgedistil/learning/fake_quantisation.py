@@ -16,7 +16,7 @@ from .rounding import Rounding
 
 # Added to the scores of padding.
 _MASKED = -1e9
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "gelu": functional.gelu,
     "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
     "relu": functional.relu,
@@ -48,7 +48,7 @@ class _Graph:
         config, bert = network.config, network.config.model_type == "bert"
         self._types = token_types and bert
         self._bert = bert
-        self._active = _ACTIVATIONS[config.hidden_act if bert else config.activation]
+        self._active = ACTIVATIONS[config.hidden_act if bert else config.activation]
 
     def forward(
         self,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ..store.files import read_json
 from .recover import taught
 
 
@@ -17,7 +18,7 @@ def quantisation_aware(request: dict[str, Any]) -> dict[str, Any]:
     """
     from ..errors import UserError
     from ..export.reading import can_read
-    from ..learning.fake_quantisation import fake_quantised
+    from ..learning.fake_quantisation import ACTIVATIONS, fake_quantised
     from ..learning.rounding import rounding_of
     from ..models.reference import uses_types
 
@@ -25,5 +26,12 @@ def quantisation_aware(request: dict[str, Any]) -> dict[str, Any]:
     why = can_read(source)
     if why:
         raise UserError(f"{why}; use compression/qat=none")
+    config = read_json(source / "config.json")
+    active = config.get("hidden_act", config.get("activation"))
+    if active not in ACTIVATIONS:
+        raise UserError(
+            f"quantisation-aware training knows the activations {', '.join(ACTIVATIONS)}, not {active!r} of {source}: "
+            "use compression/qat=none"
+        )
     rounding = rounding_of(request["options"]["quantization"])
     return taught(request, "qat", lambda network: fake_quantised(network, rounding, uses_types(source)))
