@@ -38,7 +38,7 @@ def test_a_pruned_trimmed_and_quantised_cell(
     assert facts["held_out"]["new_unknown_tokens"] == 0
     assert facts["held_out"]["tokens"] > facts["held_out"]["tokens_before"]
     (folder,) = copied.glob("artifacts/trim/*")
-    assert "vocabulary · INT8" in ran.out
+    assert "vocabulary from 40 on · INT8" in ran.out
     loaded = run("-c", LOADED, str(folder), cwd=tmp_path, store=copied).ok()
     assert loaded.summary["pieces"] == facts["word_pieces"]
 

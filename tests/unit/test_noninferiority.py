@@ -41,7 +41,7 @@ def test_no_differing_sentence_proves_no_drop_of_nothing() -> None:
 def test_seeds_that_answer_alike_add_no_sentences() -> None:
     one = [1.0] * 12 + [-1.0] * 5 + [0.0] * 183
     assert drop([one, one, one]) == drop([one]).__class__(
-        drop([one]).points, (3.5, 3.5, 3.5), drop([one]).centre, drop([one]).error, 200
+        drop([one]).points, (3.5, 3.5, 3.5), drop([one]).centre, drop([one]).error, 200, 200
     )
 
 
@@ -92,3 +92,44 @@ def test_a_naive_count_of_seeds_times_sentences_would_be_too_narrow() -> None:
 def test_it_agrees_with_mcnemar_where_both_can_be_asked() -> None:
     found = drop_of_counts(30, 10, 872)
     assert 2 * found.p_above(0) == pytest.approx(mcnemar(30, 10), abs=0.002)
+
+
+def test_texts_that_are_their_own_sentence_change_nothing() -> None:
+    one = [1.0] * 12 + [-1.0] * 5 + [0.0] * 183
+    assert drop([one], list(range(200))) == drop([one])
+
+
+def test_the_variance_between_sentences_by_hand() -> None:
+    # Sentences of 2, 1 and 1 texts; the mean of the adjusted data is 1/6.
+    found = drop([[1.0, 1.0, 0.0, -1.0]], [7, 7, 8, 9])
+    centre = 1 / 6
+    squares = [2 - 2 * centre, -centre, -1 - centre, 1 - centre, -1 - centre]
+    assert found.points == pytest.approx(25.0)
+    assert found.error == pytest.approx(100 * math.sqrt(sum(s * s for s in squares)) / 6)
+    assert (found.n, found.clusters) == (4, 3)
+
+
+def test_coverage_where_phrases_follow_their_sentence() -> None:
+    chance = random.Random(11)
+    runs, inside, naive = 300, 0, 0
+    for _ in range(runs):
+        differences: list[float] = []
+        clusters: list[int] = []
+        for sentence in range(150):
+            likely = chance.betavariate(0.2, 3.8)
+            for _ in range(chance.choice((4, 12, 20))):
+                differences.append(1.0 if chance.random() < likely else 0.0)
+                clusters.append(sentence)
+        for by in (clusters, None):
+            low, high = drop([differences], by).interval()
+            inside += by is not None and low <= 5.0 <= high
+            naive += by is None and low <= 5.0 <= high
+    assert inside / runs >= 0.91
+    assert naive / runs < 0.85
+
+
+def test_the_two_sided_p_value() -> None:
+    found = drop_of_counts(30, 10, 872)
+    assert found.p_of_no_drop() == pytest.approx(mcnemar(30, 10), abs=0.002)
+    assert drop_of_counts(10, 30, 872).p_of_no_drop() == pytest.approx(found.p_of_no_drop())
+    assert drop_of_counts(0, 0, 50).p_of_no_drop() == pytest.approx(1.0)

@@ -53,14 +53,17 @@ def make(tmp_path: Path) -> Make:
     """``make(compression, right, parent, mb=, faster=)``: the outcome of a cell, its record and answers in a store."""
     made = 0
 
-    def answers_of(right: np.ndarray, name: str) -> dict[str, str]:
+    def answers_of(right: np.ndarray, phrases: bool = False) -> dict[str, str]:
         nonlocal made
         made += 1
         folder = tmp_path / "store" / "artifacts" / "predict" / f"p{made}"
         folder.mkdir(parents=True)
         (folder / "artifact.json").write_text("{}")
         logits = np.stack([~right, right], 1).astype(np.float32)
-        save_file({"logits": logits, "labels": np.ones(N, np.int64)}, folder / "predictions.safetensors")
+        # Ten phrases of each sentence.
+        kept = {"sentences": np.arange(N) // 10} if phrases else {}
+        kept |= {"logits": logits, "labels": np.ones(N, np.int64)}
+        save_file(kept, folder / "predictions.safetensors")
         return {"step": "predict", "fingerprint": folder.name}
 
     def scores(right: np.ndarray, parent: np.ndarray) -> dict[str, Any]:
@@ -77,10 +80,10 @@ def make(tmp_path: Path) -> Make:
         made += 1
         folder = tmp_path / "store" / "artifacts" / "bench" / f"b{made}"
         folder.mkdir(parents=True)
-        own, base = answers_of(right, "own"), answers_of(parent, "parent")
+        own, base = answers_of(right), answers_of(parent)
         inputs = {"predictions": own, "parent_predictions": base, "parent": {"step": "export", "fingerprint": "x"}}
         if test:
-            inputs |= {"test_predictions": own, "test_parent_predictions": base}
+            inputs |= {"test_predictions": answers_of(right, True), "test_parent_predictions": answers_of(parent, True)}
         names = {"model": "m", "task": "sst2", "compression": "-".join(parts_of(how)) or "dense", "device": "cpu"}
         ratio = {"ratio": faster, "ci95_low": faster / spread, "ci95_high": faster * spread, "verdict": "faster"}
         memory = {phase: {"peak_rss_mb": 100.0} for phase in ("after_load", "batch_1", "batches")}
@@ -187,6 +190,85 @@ def test_pruning_is_left_out_with_its_recovery_and_seeds_are_not_mixed(make: Mak
     other = [make(taught, parent, parent, seed=2), make(both, parent, parent, seed=2)]
     assert fours(cells(*shared, *other)) == []
     assert multiply_tables(cells(*shared, *other)) == []
+
+
+def test_recovery_alone_is_the_parent_itself(make: Make) -> None:
+    parent = wrong(0)
+    made = cells(
+        make(compression(), wrong(0), parent, 90.0, 1.0),
+        make(compression(pruning=CUT), wrong(*range(40)), parent, 60.0, 2.0),
+        make(compression(pruning=CUT, recovery=TEACH), wrong(0, 1), parent, 60.0, 2.0),
+    )
+    [pair] = fours(made)
+    assert pair.names == ("recovery", "structured 50 %")
+    assert pair.first is pair.neither
+    drop, speed = drop_sum(pair), speed_product(pair)
+    assert drop is not None
+    assert speed is not None
+    assert {k: drop[k] for k in ("first", "second", "both", "more")} == pytest.approx(
+        {"first": 0.0, "second": 3.9, "both": 0.1, "more": -3.8})
+    # Two intervals of ± 2 %: the parent's own stands on both sides.
+    assert speed["high"] == pytest.approx(math.exp(math.sqrt(2) * math.log(1.02)))
+    assert "drop less" in multiply_tables(made)[1]
+
+
+def test_phrases_of_one_sentence_are_no_further_sentences(make: Make) -> None:
+    # All ten phrases of a sentence are lost together.
+    parent, lost = wrong(), wrong(*range(60))
+    [cell] = cells(make(compression(quantization=INT8), lost, parent, test=True))
+    alone, together = drop_of([cell]), drop_of([cell], test=True)
+    assert alone is not None
+    assert together is not None
+    assert (alone.n, alone.clusters, together.n, together.clusters) == (N, N, N, 100)
+    assert together.points == alone.points == pytest.approx(6.0)
+    assert together.error == pytest.approx(math.sqrt(10) * alone.error, rel=0.05)
+    both = wrong(*range(60))
+    found = cells(
+        make(compression(), parent, parent, test=True), make(compression(pruning=CUT), parent, parent, test=True),
+        make(compression(quantization=INT8), parent, parent, test=True),
+        make(compression(pruning=CUT, quantization=INT8), both, parent, test=True),
+    )
+    [pair] = fours(found)
+    by_text, by_sentence = drop_sum(pair), drop_sum(pair, "test_predictions")
+    assert by_text is not None
+    assert by_sentence is not None
+    assert by_sentence["more"] == by_text["more"]
+    # Standard error of 6 in 100 sentences, of 60 in 1000 texts.
+    assert by_sentence["high"] - by_sentence["low"] == pytest.approx(2 * 196 * math.sqrt(0.06 * 0.94 / 100), rel=0.1)
+    assert by_text["high"] - by_text["low"] == pytest.approx(2 * 196 * math.sqrt(0.06 * 0.94 / 1000), rel=0.1)
+
+
+def test_a_repetition_is_no_further_seed_and_parents_of_two_recipes_are_not_pooled(make: Make, tmp_path: Path) -> None:
+    how, parent = compression(quantization=INT8), wrong()
+    goals = {"rows": [{"name": "x", "cell": {"quantization.method": ["int8_dynamic"]}}]}
+    first, again, other = (make(how, wrong(*w), parent, seed=s) for w, s in (((0,), 1), ((1, 2), 1), ((3,), 2)))
+    [answer] = answers(goals, cells(first, again, other))
+    assert [(c.record["seed"], c.folder.name) for c in answer.cells] == [
+        (1, Path(again["folder"]).name), (2, Path(other["folder"]).name)]
+    record = Path(again["folder"]) / "record.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"valid": False}))
+    [answer] = answers(goals, cells(first, again, other))
+    assert answer.cells[0].folder.name == Path(first["folder"]).name
+
+    for outcome, epochs in ((first, 1), (other, 2)):
+        folder = tmp_path / "store" / "artifacts" / "train" / f"t{epochs}"
+        folder.mkdir(parents=True)
+        options = {"trainer": {"max_epochs": epochs}, "seed": epochs}
+        (folder / "artifact.json").write_text(json.dumps({"seconds": 1.0, "inputs": {}, "options": options}))
+        artifact = Path(outcome["folder"]) / "artifact.json"
+        inputs = json.loads(artifact.read_text())["inputs"] | {"parent": {"step": "train", "fingerprint": folder.name}}
+        artifact.write_text(json.dumps({"inputs": inputs}))
+    assert [len(a.cells) for a in answers(goals, cells(first, other))] == [1, 1]
+
+
+def test_texts_that_the_model_may_have_learnt_from_give_no_verdict(make: Make) -> None:
+    outcome = make(compression(quantization=INT8), wrong(1), wrong(), 23.0, 6.0, test=True)
+    record = Path(outcome["folder"]) / "record.json"
+    read = json.loads(record.read_text())
+    read["test_quality"]["kept_from_training"] = False
+    record.write_text(json.dumps(read))
+    text = goals_report("sst2_minilm", cells(outcome))
+    assert "not to be quoted: the model came fine-tuned" in text
 
 
 def test_parts_without_times_or_answers_have_dashes(make: Make) -> None:

@@ -36,6 +36,7 @@ def test_test_texts_are_set_aside_first_and_are_the_same_for_every_seed() -> Non
     assert one.test == other.test
     assert one.held_out != other.held_out
     assert sorted(one.train + one.held_out + one.test) == list(range(1000))
+    assert one.sentences == one.test
 
 
 def test_a_sentence_is_set_aside_with_all_its_phrases() -> None:
@@ -51,6 +52,10 @@ def test_a_sentence_is_set_aside_with_all_its_phrases() -> None:
     assert len(parts.test) >= 40
     assert len(aside) < len(sentences) / 2
     assert all(" ".join(s.split()[i:j]) not in learnt for s in aside for i in range(5) for j in range(i + 1, 6))
+    # Beside each text of the part the whole sentence that holds it.
+    named = [texts[i] for i in parts.sentences]
+    assert all(f" {texts[i]} " in f" {sentence} " for i, sentence in zip(parts.test, named, strict=True))
+    assert set(named) == set(aside)
     # Nothing else: every text of the part is a phrase of a sentence of it.
     assert all(any(f" {t} " in f" {s} " for s in aside) for t in test)
 

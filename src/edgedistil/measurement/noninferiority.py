@@ -8,6 +8,11 @@ on 0 differing sentences is no proof of 0). With one seed this is the adjusted W
 ("Adjusted Wald confidence interval for a difference of binomial proportions based on paired data", Journal of
 Educational and Behavioral Statistics 37(4)); averaging within clusters first is Donner & Klar's analysis at the level
 of clusters ("Design and Analysis of Cluster Randomization Trials in Health Research", chapter 6).
+
+Texts that are phrases of one sentence (SST-2's training split) are alike in the same way. The sentence is then what was
+drawn: the mean stays that of the texts, and its variance is the ratio estimator's between sentences (Cochran 1977,
+"Sampling Techniques", section 9A.1; for paired shares Obuchowski 1998, "On the comparison of correlated proportions
+for clustered data", Statistics in Medicine 17).
 """
 
 import math
@@ -26,7 +31,8 @@ class Drop:
         points: the mean over seeds and sentences, as counted.
         seeds: the same of each seed alone.
         centre, error: of the adjusted data, in points: what interval and test are made of.
-        n: sentences.
+        n: texts.
+        clusters: independent ones among them, the sentences that they are phrases of; ``n`` where each is its own.
     """
 
     points: float
@@ -34,6 +40,7 @@ class Drop:
     centre: float
     error: float
     n: int
+    clusters: int
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Two-sided interval in points."""
@@ -52,13 +59,18 @@ class Drop:
         """p-value against "the drop is ``points`` or less": small shows that it is more."""
         return 1 - self.p_at_most(points)
 
+    def p_of_no_drop(self) -> float:
+        """Two-sided p-value of "there is no difference"."""
+        return 2 * min(self.p_at_most(0), self.p_above(0))
 
-def drop(differences: Sequence[Sequence[float]]) -> Drop:
+
+def drop(differences: Sequence[Sequence[float]], clusters: Sequence[int] | None = None) -> Drop:
     """The drop of a candidate against its parent.
 
     Args:
         differences: by seed, then by sentence: parent's score minus candidate's (of right answers -1, 0 or 1). The
             seeds' sentences are the same ones in the same order.
+        clusters: which sentence each text is a phrase of; None: each text is its own.
 
     Raises:
         ValueError: no seed, no sentence, or seeds that answered different numbers of sentences.
@@ -69,15 +81,20 @@ def drop(differences: Sequence[Sequence[float]]) -> Drop:
     n, count = len(differences[0]), len(differences)
     means = [math.fsum(seed[i] for seed in differences) / count for i in range(n)]
     total = math.fsum(means)
-    # One sentence of +1 and one of -1 more: they leave the sum alone and add 2 to the sum of squares.
+    # One sentence of +1 and one of -1 more, each of one text: they leave the sum alone.
     centre = total / (n + 2)
-    variance = (math.fsum(m * m for m in means) + 2) / (n + 2) - centre * centre
+    off: dict[int, float] = {}
+    for text, mean in enumerate(means):
+        cluster = text if clusters is None else clusters[text]
+        off[cluster] = off.get(cluster, 0.0) + mean - centre
+    squares = math.fsum(o * o for o in (*off.values(), 1 - centre, -1 - centre))
     return Drop(
         100 * total / n,
         tuple(100 * math.fsum(seed) / n for seed in differences),
         100 * centre,
-        100 * math.sqrt(variance / (n + 2)),
+        100 * math.sqrt(squares) / (n + 2),
         n,
+        len(off),
     )
 
 

@@ -6,17 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tasks.metrics import score
-from .statistics import mcnemar, wilson
+from .noninferiority import drop
+from .statistics import design_effect, mcnemar, wilson
+
+Sentences = NDArray[np.int64] | None
 
 
-def quality(logits: NDArray[np.float32], labels: NDArray[np.int64], metrics: list[str]) -> dict[str, Any]:
-    """Metrics by name, n, right answers, and the accuracy's 95 % Wilson interval."""
+def quality(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], metrics: list[str], sentences: Sentences = None
+) -> dict[str, Any]:
+    """Metrics by name, n, right answers, and the accuracy's 95 % Wilson interval.
+
+    Args:
+        sentences: int ``[texts]``, the sentence that each text is a phrase of: the interval is then of as many
+            independent texts as they are worth (n over the design effect, Kish 1965); None: each is its own.
+    """
     answers = logits.argmax(-1)
-    right = int((answers == labels).sum())
-    low, high = wilson(right, len(labels))
+    hits = answers == labels
+    right = int(hits.sum())
+    worth = 1.0 if sentences is None else design_effect(hits.tolist(), sentences.tolist())
+    low, high = wilson(right / worth, len(labels) / worth)
+    clusters = {} if sentences is None else {"sentences": len(set(sentences.tolist()))}
     return {
         **{m: round(score(m, answers, labels), 6) for m in dict.fromkeys(["accuracy", *metrics])},
         "n": len(labels),
+        **clusters,
         "right": right,
         "accuracy_ci95_low": round(low, 6),
         "accuracy_ci95_high": round(high, 6),
@@ -24,17 +38,29 @@ def quality(logits: NDArray[np.float32], labels: NDArray[np.int64], metrics: lis
 
 
 def against_parent(
-    logits: NDArray[np.float32], parent: NDArray[np.float32], labels: NDArray[np.int64]
+    logits: NDArray[np.float32],
+    parent: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    sentences: Sentences = None,
 ) -> dict[str, Any]:
-    """The difference from the parent on the same sentences: points of accuracy, exact McNemar test, flips, drift."""
+    """The difference from the parent on the same texts: points of accuracy, exact McNemar test, flips, drift.
+
+    Of phrases of ``sentences`` McNemar's test would count one sentence many times: ``clustered_p`` stands in its place
+    (:mod:`.noninferiority`).
+    """
     answers, before = logits.argmax(-1), parent.argmax(-1)
     gained = int(((answers == labels) & (before != labels)).sum())
     lost = int(((answers != labels) & (before == labels)).sum())
+    if sentences is None:
+        tested = {"mcnemar_p": round(mcnemar(gained, lost), 6)}
+    else:
+        differences = (before == labels).astype(int) - (answers == labels).astype(int)
+        tested = {"clustered_p": round(drop([differences.tolist()], sentences.tolist()).p_of_no_drop(), 6)}
     return {
         "accuracy_points": round(100 * (gained - lost) / len(labels), 4),
         "gained": gained,
         "lost": lost,
-        "mcnemar_p": round(mcnemar(gained, lost), 6),
+        **tested,
         "flips": int((answers != before).sum()),
         "max_logit_drift": round(float(np.abs(logits - parent).max()), 6),
     }

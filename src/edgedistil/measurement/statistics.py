@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 
-def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(hits: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927): unlike the normal one it stays inside [0, 1]."""
     if n == 0:
         return 0.0, 1.0
@@ -14,6 +14,18 @@ def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def design_effect(hits: Sequence[float], clusters: Sequence[int]) -> float:
+    """How many times larger the variance of a share is than of as many independent draws, at least 1 (Kish 1965,
+    "Survey Sampling"): the ratio estimator's variance between clusters over the binomial one."""
+    n, share = len(hits), math.fsum(hits) / len(hits)
+    if share in (0, 1):
+        return 1.0
+    sums: dict[int, float] = {}
+    for hit, cluster in zip(hits, clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + hit - share
+    return max(1.0, math.fsum(s * s for s in sums.values()) / (n * share * (1 - share)))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

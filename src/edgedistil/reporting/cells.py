@@ -59,6 +59,15 @@ class Measured:
         Args:
             answers: an input of the record's step: ``predictions``, ``parent_predictions``, ``test_predictions``, ...
         """
+        tensors = self._answers(answers)
+        return tensors["logits"].argmax(-1) == tensors["labels"] if tensors else None
+
+    def sentences(self, answers: str) -> Any:
+        """Beside each text of :meth:`right` the sentence that it is a phrase of (NumPy int ``[texts]``); None where
+        each is its own."""
+        return (self._answers(answers) or {}).get("sentences")
+
+    def _answers(self, answers: str) -> dict[str, Any] | None:
         found = self._inputs().get(answers)
         if found is None:
             return None
@@ -69,8 +78,22 @@ class Measured:
             return None
         from safetensors.numpy import load_file
 
-        tensors = load_file(file)
-        return tensors["logits"].argmax(-1) == tensors["labels"]
+        return dict(load_file(file))
+
+    def recipe(self) -> str | None:
+        """What the model's step was told, but for the seed: seeds of one figure share it; None where the store no
+        longer has the step."""
+        store = Store(self.folder.parents[2])
+        source = self._inputs().get("parent") or self._inputs().get("candidate")
+        while source:
+            folder = store.find(source["step"], source["fingerprint"])
+            if folder is None:
+                return None
+            artifact = read_json(folder / "artifact.json")
+            if source["step"] in _BEFORE:
+                return _text({k: v for k, v in artifact.get("options", {}).items() if k != "seed"})
+            source = artifact["inputs"].get("model")
+        return None
 
     def seconds(self) -> dict[str, float]:
         """Wall seconds of the steps that compressed the model, in order, by step; those that the store still has."""

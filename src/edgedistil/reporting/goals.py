@@ -1,9 +1,9 @@
 """Goals that were set beforehand, beside the cells that answer them: met, not met, or not shown.
 
 Each file of ``reporting/goal_tables/*.json`` holds one table of goals: which cells answer a row, and what it asks for.
-Cells of several sweeps that were compressed in one way are seeds of one figure. A drop is tested over seeds and
-sentences (:mod:`edgedistil.measurement.noninferiority`); a ratio of speed is the geometric mean of the records' ratios,
-whose intervals are of independent runs; a file has the size that it has, the largest of the seeds'.
+Cells of several sweeps whose models were trained and compressed in one way are seeds of one figure. A drop is tested
+over seeds and sentences (:mod:`edgedistil.measurement.noninferiority`); a ratio of speed is the geometric mean of the
+records' ratios, whose intervals are of independent runs; a file has the size that it has, the largest of the seeds'.
 """
 
 import json
@@ -60,13 +60,28 @@ def answers(goals: dict[str, Any], cells: Sequence[Measured]) -> list[Answer]:
         mine = [cell for cell in cells if _matches(goal.get("cell", {}), cell)]
         groups: dict[str, list[Measured]] = {}
         for cell in mine:
-            key = json.dumps([cell.record["names"], cell.record["compression"]], sort_keys=True)
+            key = json.dumps([cell.record["names"], cell.record["compression"], cell.recipe()], sort_keys=True)
             groups.setdefault(key, []).append(cell)
+        groups = {key: _one_of_each_seed(group) for key, group in groups.items()}
         if "keeps" in goal:
             kept = [g for g in groups.values() if (share := kept_share(g)) is not None and share >= goal["keeps"]]
             groups = {"": min(kept, key=size_mb)} if kept else {}
         found += [Answer(goal, tuple(group)) for group in groups.values()] or [Answer(goal, ())]
     return found
+
+
+def _one_of_each_seed(group: Sequence[Measured]) -> list[Measured]:
+    """Of several records of one seed the last that is valid, else the last: a repetition is no further seed."""
+    chosen: dict[Any, Measured] = {}
+    for cell in group:
+        before = chosen.get(cell.record.get("seed"))
+        if before is None or _valid(cell) or not _valid(before):
+            chosen[cell.record.get("seed")] = cell
+    return list(chosen.values())
+
+
+def _valid(cell: Measured) -> bool:
+    return bool(cell.record.get("valid", True))
 
 
 def _matches(wanted: dict[str, Any], cell: Measured) -> bool:
@@ -110,9 +125,10 @@ def drop_of(cells: Sequence[Measured], test: bool = False) -> Drop | None:
         if own is not None and parent is not None:
             differences.append((parent.astype(int) - own.astype(int)).tolist())
     if differences and len(differences) == len(cells) and len({len(d) for d in differences}) == 1:
-        return drop(differences)
+        sentences = cells[0].sentences(f"{prefix}predictions")
+        return drop(differences, None if sentences is None else sentences.tolist())
     paired = (cells[0].record.get(part) or {}).get("against_parent")
-    if len(cells) == 1 and paired and "lost" in paired:
+    if len(cells) == 1 and paired and "mcnemar_p" in paired:
         return drop_of_counts(paired["lost"], paired["gained"], cells[0].record[part]["n"])
     return None
 
@@ -196,7 +212,7 @@ def _line(a: Answer, everything: Sequence[Measured], goals: dict[str, Any], test
     line += _size_columns(goal, cells, smaller)
     speed = speed_of(cells, goals["baseline"], goals["scenario"])
     shown = f"{speed.value:.2f} [{speed.low:.2f}, {speed.high:.2f}]" if speed else "-"
-    invalid = sum(not cell.record.get("valid", True) for cell in cells)
+    invalid = sum(not _valid(cell) for cell in cells)
     verdict = verdict_of_speed(speed, goal["faster"])
     if speed and invalid:
         verdict = f"not to be quoted: {invalid} of {len(cells)} runs INVALID"
@@ -222,6 +238,8 @@ def _drop_columns(goal: dict[str, Any], cells: Sequence[Measured], test: bool) -
         part = "test_quality" if test else "quality"
         parents = [_parent_accuracy(cell.record[part]) for cell in cells]
         at_most = 100 * (1 - goal["keeps"]) * math.fsum(parents) / len(parents)
+    if test and not all(cell.record["test_quality"].get("kept_from_training", True) for cell in cells):
+        return [*figures, "not to be quoted: the model came fine-tuned, and may have learnt from these texts"]
     return [*figures, verdict_of_drop(found, at_most)]
 
 

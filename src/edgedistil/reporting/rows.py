@@ -80,12 +80,11 @@ def _test_figures(record: dict[str, Any]) -> dict[str, Any]:
     test = record.get("test_quality")
     if test is None:
         return {}
-    keys = ("n", "right", "accuracy_ci95_low", "accuracy_ci95_high", "kept_from_training")
+    keys = ("n", "sentences", "right", "accuracy_ci95_low", "accuracy_ci95_high", "kept_from_training")
     flat = {f"test_{m}": test[m] for m in (*_SCORES, *keys) if m in test}
-    return flat | {
-        f"test_parent_{key}": test.get("against_parent", {}).get(key)
-        for key in ("accuracy_points", "mcnemar_p", "flips")
-    }
+    paired = test.get("against_parent", {})
+    flat |= {f"test_parent_{key}": paired.get(key) for key in ("accuracy_points", "flips")}
+    return flat | {"test_parent_p": paired.get("clustered_p", paired.get("mcnemar_p"))}
 
 
 def _timed_figures(record: dict[str, Any]) -> dict[str, Any]:

@@ -61,9 +61,11 @@ def notes(rows: list[Row]) -> list[str]:
     lines = [f"{answers}; {first['threads']} thread(s); instruction sets: {first['isa']}."]
     tested = next((r for r in done if r.get("test_n")), None)
     if tested:
+        clusters = tested.get("test_sentences")
+        phrases = f" (phrases of {clusters} sentences, which intervals and p are of)" if clusters else ""
         lines.append(
-            f"test: {tested['test_n']} texts of the training split that nothing was learnt from, calibrated on or "
-            "chosen by (task.test_texts)."
+            f"test: {tested['test_n']} texts of the training split{phrases} that nothing was learnt from, calibrated "
+            "on or chosen by (task.test_texts)."
         )
     if any(r.get("test_kept_from_training") is False for r in done):
         lines.append("The parent was given fine-tuned: whether it has seen the test texts is not known here.")
@@ -106,7 +108,7 @@ def _test_columns(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
 
     def paired(r: Row) -> str:
         points = r.get("test_parent_accuracy_points")
-        return "" if points is None else f"{points:+.2f} ({r['test_parent_mcnemar_p']:.2f})"
+        return "" if points is None else f"{points:+.2f} ({r['test_parent_p']:.2f})"
 
     return [("test accuracy % [95 %]", accuracy), ("test Δ points (p)", paired)]
 

@@ -42,14 +42,17 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
     options, folder = request["options"], Path(request["inputs"]["model"])
     if options["task"]["kind"] == QUESTION_ANSWERING:
         return asking.predict(request)
-    examples = test_part(request) if options.get("split") == "test" else _validation(request, folder)
+    kept: dict[str, Any] = {}
+    if options.get("split") == "test":
+        examples, sentences = test_part(request)
+        kept = {} if sentences is None else {"sentences": np.array(sentences, np.int64)}
+    else:
+        examples = _validation(request, folder)
     with Worker(options["engine"]["engine"], 1, python=request["runtime"].get("interpreter")) as worker:
         worker.load(folder, options["task"]["max_length"], examples.texts[0], options["quantization"])
         logits = worker.ask("predict", texts=[list(t) for t in examples.texts])["logits"]
-    save_file(
-        {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)},
-        Path(request["output"]) / PREDICTIONS_FILE,
-    )
+    kept |= {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)}
+    save_file(kept, Path(request["output"]) / PREDICTIONS_FILE)
     return {"n": len(examples)}
 
 

@@ -38,8 +38,9 @@ def _scored(request: dict[str, Any], answers: str, parent: str) -> dict[str, Any
 
     inputs = request["inputs"]
     own = load_file(Path(inputs[answers]) / PREDICTIONS_FILE)
-    result = quality(own["logits"], own["labels"], request["options"]["task"]["metrics"])
+    sentences = own.get("sentences")
+    result = quality(own["logits"], own["labels"], request["options"]["task"]["metrics"], sentences)
     if parent in inputs:
         dense = load_file(Path(inputs[parent]) / PREDICTIONS_FILE)
-        result["against_parent"] = against_parent(own["logits"], dense["logits"], own["labels"])
+        result["against_parent"] = against_parent(own["logits"], dense["logits"], own["labels"], sentences)
     return result

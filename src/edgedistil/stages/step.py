@@ -26,8 +26,8 @@ STEPS: dict[str, tuple[str, int]] = {
     "export": ("edgedistil.stages.export:export", 3),
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),
     "peer": ("edgedistil.peers.convert:convert", 1),
-    "predict": ("edgedistil.stages.bench:predict", 1),
-    "bench": ("edgedistil.stages.bench:measure", 4),
+    "predict": ("edgedistil.stages.bench:predict", 2),
+    "bench": ("edgedistil.stages.bench:measure", 5),
 }
 
 

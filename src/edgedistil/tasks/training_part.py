@@ -39,10 +39,12 @@ def held_out_part(request: dict[str, Any]) -> Examples:
     return everything.take(parts.held_out)
 
 
-def test_part(request: dict[str, Any]) -> Examples:
-    """The texts of the training split that nothing is learnt from nor chosen on (``task.test_texts``)."""
+def test_part(request: dict[str, Any]) -> tuple[Examples, list[int] | None]:
+    """The texts of the training split that nothing is learnt from nor chosen on (``task.test_texts``), and beside each
+    the number of the sentence that it is a phrase of; None where the split holds no phrases (``task.phrases``)."""
     everything, parts = _divided(request)
-    return everything.take(parts.test)
+    phrases = request["options"]["task"].get("phrases", False)
+    return everything.take(parts.test), parts.sentences if phrases else None
 
 
 def class_names(folder: Path) -> list[str] | None:
