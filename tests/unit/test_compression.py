@@ -10,7 +10,8 @@ from torch import Tensor
 from edgedistil.compression.curves import Scores
 from edgedistil.compression.importance import FisherImportance, MagnitudeImportance, TaylorImportance
 from edgedistil.compression.magnitude import prune_magnitude
-from edgedistil.compression.structured import Kept, cut, unit_costs
+from edgedistil.compression.structured import Kept, cut
+from edgedistil.compression.units import unit_weights
 from edgedistil.models.layers import encoder_layers
 from edgedistil.tasks.batching import collate
 
@@ -108,9 +109,9 @@ def test_magnitude_ratio_too_small_for_one_weight_changes_nothing(tiny_model: Ca
     assert prune_magnitude(tiny_model("bert"), 1e-6) == {"sparsity": 0.0, "threshold": 0.0}
 
 
-def test_unit_costs_are_the_weights_that_a_unit_owns(tiny_model: Callable[..., Any]) -> None:
-    # Head: 3 × (32 × 8 + 8) + 8 × 32; neuron: 32 + 1 + 32
-    assert unit_costs(encoder_layers(tiny_model("bert"))[0]) == (1048, 65)
+def test_unit_weights_are_what_a_unit_owns(tiny_model: Callable[..., Any]) -> None:
+    layer = encoder_layers(tiny_model("bert"))[0]
+    assert unit_weights(layer.query.in_features, layer.head_size) == {"heads": 1048, "neurons": 65}
 
 
 @KINDS

@@ -117,6 +117,7 @@ def test_what_can_not_go_together_says_so(cell: Callable[..., Cell]) -> None:
 @pytest.mark.parametrize(("overrides", "message"), [
     ([*PRUNED, "compression.recovery.augmentation=true"], "compression.recovery.augmentation=true has no texts to add"),
     ([QAT, INT8, "compression.qat.objective.hidden_weight=1.0"], "compression.qat.objective.hidden_weight=1: the"),
+    ([QAT, INT8, "~compression.qat.objective.hidden_weight"], "compression.qat.objective.hidden_weight=1: the"),
     (["compression.qat.method=distillation"], "compression.qat.objective is empty; use compression/qat=distillation"),
     ([LOW_RANK, "compression.embeddings.rank=0"], "compression.embeddings.rank=0 is out of range"),
     (["compression.embeddings.method=low"], "compression.embeddings.method='low' is unknown; allowed: none, low_rank"),
@@ -127,3 +128,11 @@ def test_bad_input_is_one_line(overrides: list[str], message: str, cell: Callabl
         cell(*overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_cuts_without_training_between_them_know_no_schedule(cell: Callable[..., Cell]) -> None:
+    bare = ["compression/pruning=gradual", "compression.pruning.ratio=0.5", "compression.pruning.between.steps=0"]
+    one, other = (cell(*bare, f"scheduler={name}").steps["pruned"] for name in ("linear_warmup", "distilbert"))
+    assert one.fingerprint == other.fingerprint
+    assert not {"scheduler", "trainer"} & one.options.keys()
+    assert {"scheduler", "trainer"} <= cell(*bare[:2]).steps["pruned"].options.keys()

@@ -9,7 +9,7 @@ import pytest
 from edgedistil.compression.costs import Cost, check_cuts, cost_of, falling, rounded_up, structure_of, with_vocabulary
 from edgedistil.compression.curves import Curve
 from edgedistil.compression.search import Budget, parts_of, search
-from edgedistil.compression.structured import unit_costs
+from edgedistil.compression.units import unit_weights
 from edgedistil.errors import UserError
 from edgedistil.export.files import save
 from edgedistil.export.graph import write_graph
@@ -49,7 +49,8 @@ def test_parameters_are_those_of_the_cut_model(kind: str, dense_and_cut: Any) ->
     cost = cost_of({"budget": "parameters"}, dense)
     assert structure_of(dense) == DENSE
     assert cost.total(UNEVEN) == count_parameters(model)
-    head, neuron = unit_costs(encoder_layers(model)[0])
+    layer = encoder_layers(model)[0]
+    head, neuron = unit_weights(layer.query.in_features, layer.head_size).values()
     assert (cost("heads", 1, 3), cost("neurons", 0, 24)) == (3 * head, 24 * neuron)
 
 

@@ -233,3 +233,18 @@ def test_too_few_texts_to_calibrate_on_is_one_line(monkeypatch: pytest.MonkeyPat
         texts.training(256)
     with pytest.raises(UserError, match=r"task\.held_out=0 leaves no texts to judge quantisation on"):
         texts.held_out()
+
+
+def test_pairs_that_a_bert_tells_apart_by_type_are_not_judged_without(
+    monkeypatch: pytest.MonkeyPatch, tiny_model: Callable[..., Any], tiny_folder: Callable[..., Path],
+) -> None:
+    import edgedistil.tasks.training_part as parts
+    from edgedistil.stages.quantise import plan
+    from edgedistil.tasks.examples import Examples
+
+    held_out = Examples([("a", "b")] * 4, [0, 1, 0, 1], ["x", "y"])
+    monkeypatch.setattr(parts, "held_out_part", lambda request: held_out)
+    asked = {"method": "int8_dynamic", "weights": "s8", "embeddings": True, "max_drop": 0.5, "judged_sentences": 4}
+    request = {"options": {"quantization": asked, "task": {"held_out": 0.1}}}
+    with pytest.raises(UserError, match="can't judge a BERT on pairs of texts"):
+        plan(read_model(tiny_folder(tiny_model("bert"))), request)

@@ -147,6 +147,10 @@ def test_structure_that_disagrees_with_the_weights_is_one_line(layers: Any, mess
     ('{"head_size": 8, "layers"', "is no JSON (Expecting"),
     ('{"head_size": 16, "layers": [{"heads": 1, "ffn": 24}, {"heads": 3, "ffn": 40}]}',
      "says heads of 16, config.json of 8"),
+    ('{"layers": [{"heads": 1, "ffn": 24}, {"heads": 3, "ffn": 40}]}',
+     "has head_size=None, not a number of at least 1"),
+    ('{"head_size": 8, "embedding_rank": "4", "layers": [{"heads": 1, "ffn": 24}, {"heads": 3, "ffn": 40}]}',
+     "has embedding_rank='4', not a number of at least 1"),
 ])
 def test_structure_file_that_is_broken_is_one_line(text: str, message: str, tiny_model: Callable[..., Any],
                                                    uneven_cut: Callable[[Any], Any],

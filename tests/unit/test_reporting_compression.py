@@ -25,7 +25,7 @@ from edgedistil.reporting.goals import (
     verdict_of_speed,
 )
 from edgedistil.reporting.multiply import drop_sum, fours, multiply_tables, size_product, speed_product
-from edgedistil.reporting.pareto import frontier_table, mark_front
+from edgedistil.reporting.pareto import frontier_table, frontier_tables, mark_front
 from edgedistil.reporting.rows import row, rows
 from edgedistil.reporting.table import matrix, notes
 
@@ -352,6 +352,16 @@ def test_the_front_is_of_the_test_part_where_all_have_one() -> None:
     assert mark_front([{"compression": "untimed", "accuracy": 1.0}]) == [
         {"compression": "untimed", "accuracy": 1.0, "front": ""}]
     assert frontier_table(mark_front([{"compression": "untimed", "accuracy": 1.0}])) == []
+
+
+def test_seeds_and_tasks_have_a_front_each() -> None:
+    both = [point(0.9, 1.0, 10.0, task="sst2", device="cpu", seed=seed) for seed in (1, 2)]
+    worse = point(0.8, 1.0, 10.0, task="sst2", device="cpu", seed=2)
+    other = point(0.7, 1.0, 10.0, task="cola", device="cpu", seed=2)
+    tables = frontier_tables([*both, worse, other])
+    assert [r["front"] for r in (*both, worse, other)] == ["speed, size", "speed, size", "", "speed, size"]
+    assert tables[::3] == [f"### What nothing beats on this device: {which}"
+                           for which in ("sst2 on cpu, seed 1", "sst2 on cpu, seed 2", "cola on cpu, seed 2")]
 
 
 def test_seeds_are_one_figure(make: Make) -> None:

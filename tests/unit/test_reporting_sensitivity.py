@@ -112,7 +112,7 @@ def test_without_a_device_there_are_no_milliseconds(artifact: Callable[..., Path
 
 def test_a_gradual_cut_is_a_path_of_structures(artifact: Callable[..., Path], tmp_path: Path) -> None:
     config = {"config.json": {"dim": 32, "n_heads": 4, "hidden_dim": 64}}
-    before = {"structure.json": {"layers": [{"heads": 4, "ffn": 64}, {"heads": 3, "ffn": 48}]}}
+    before = {"structure.json": {"head_size": 8, "layers": [{"heads": 4, "ffn": 64}, {"heads": 3, "ffn": 48}]}}
     trained = artifact("train", "t", {}, {}, config | before)
     path = [
         {"step": 1, "layers": [{"heads": 4, "ffn": 48}, {"heads": 3, "ffn": 32}], "expected_damage": 0.25},

@@ -20,8 +20,8 @@ from ..export.weights import Array, ClassificationHead, LayerWeights, Linear, Mo
 from ..export.writer import GraphWriter
 from ..measurement.flops import graph_flops
 from ..measurement.latency_table import LatencyTable
+from .units import HEADS, NEURONS
 
-HEADS, NEURONS = "heads", "neurons"
 # (heads, neurons) of each layer.
 Structure = Sequence[tuple[int, int]]
 
@@ -33,7 +33,7 @@ class Cost:
     Attributes:
         budget: as ``compression.pruning.budget`` names it.
         unit: for people.
-        part: cost of ``kept`` units (0 or more) of a ``kind`` (:data:`HEADS`, :data:`NEURONS`) in a layer.
+        part: cost of ``kept`` units (0 or more) of a ``kind`` (``heads``, ``neurons``) in a layer.
     """
 
     budget: str

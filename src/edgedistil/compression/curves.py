@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .sublayers import HEADS, sublayers
+from .sublayers import sublayers
+from .units import HEADS
 
 
 @dataclass(frozen=True)

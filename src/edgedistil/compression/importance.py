@@ -13,7 +13,9 @@ from torch import Tensor
 
 from .curves import Curve, Scores
 from .objective import Batch, curvature, losses
-from .sublayers import HEADS, gradients, sublayers
+from .search import parameter_cost
+from .sublayers import gradients, sublayers
+from .units import HEADS
 
 __all__ = [
     "FisherImportance",
@@ -87,14 +89,8 @@ class RandomImportance:
     def __call__(self, model: Any, batches: list[Batch]) -> Scores:
         chance = torch.Generator().manual_seed(self.seed)
         # In units of parameters, so that a head is not as cheap to lose as a neuron.
-        widths = [(p.residual.in_features, p) for p in sublayers(model)]
-        return _by_kind(
-            model,
-            [
-                torch.rand(p.units, generator=chance) * (p.size * (4 * w + 3) if p.kind == HEADS else 2 * w + 1)
-                for w, p in widths
-            ],
-        )
+        cost, parts = parameter_cost(model), sublayers(model)
+        return _by_kind(model, [torch.rand(p.units, generator=chance) * cost(p.kind, p.layer, 1) for p in parts])
 
 
 def mask_gradients(model: Any, batches: list[Batch], rows: Callable[[Any, Batch], list[Tensor]]) -> Any:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..models.layers import encoder_layers
 from .curves import Curve
-from .sublayers import HEADS, sublayers
+from .sublayers import sublayers
+from .units import HEADS, unit_weights
 
 # What a part costs with so many units kept: cost(kind, layer, kept).
 Cost = Callable[[str, int, int], float]
@@ -47,15 +49,10 @@ class Budget:
 
 
 def parameter_cost(model: Any) -> Cost:
-    """Weights of the units kept: query, key, value (with biases), output of heads; in (with bias), out of neurons."""
-    parts = {(p.kind, p.layer): p for p in sublayers(model)}
-
-    def cost(kind: str, layer: int, kept: int) -> float:
-        part = parts[kind, layer]
-        width = part.residual.in_features
-        return kept * (part.size * (4 * width + 3) if kind == HEADS else 2 * width + 1)
-
-    return cost
+    """Weights of the units kept."""
+    layers = encoder_layers(model)
+    each = [unit_weights(layer.query.in_features, layer.head_size) for layer in layers]
+    return lambda kind, layer, kept: kept * each[layer][kind]
 
 
 def parameter_budget(model: Any, ratio: float) -> Budget:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.layers import Layer, encoder_layers
+from .units import HEADS, NEURONS, unit_weights
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,9 @@ def cut(model: Any, kept: list[Kept]) -> float:
     return 1 - _prunable(encoder_layers(model)) / before
 
 
-def unit_costs(layer: Layer) -> tuple[int, int]:
-    """Weights of one head (query, key, value with biases, output) and of one neuron (in with bias, out)."""
-    width = layer.query.in_features
-    return layer.head_size * (4 * width + 3), 2 * width + 1
-
-
 def _prunable(layers: list[Layer]) -> int:
-    return sum(x.heads * unit_costs(x)[0] + x.neurons * unit_costs(x)[1] for x in layers)
+    each = [unit_weights(x.query.in_features, x.head_size) for x in layers]
+    return sum(x.heads * own[HEADS] + x.neurons * own[NEURONS] for x, own in zip(layers, each, strict=True))
 
 
 def _rows(linear: nn.Linear, keep: Tensor) -> nn.Linear:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from ..models.layers import encoder, encoder_layers
 from .objective import Batch, answers
-
-HEADS, NEURONS = "heads", "neurons"
+from .units import HEADS, NEURONS
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,9 @@ class Augmentation:
 
 
 @dataclass
-class Between:
-    """The short training after each of several cuts (``pruning.steps``)."""
+class Teaching:
+    """Training a compressed model by its dense parent; alone it is the short one after each of several cuts
+    (``pruning.between``)."""
 
     method: str = "none"
     objective: Any = None
@@ -108,35 +109,21 @@ class Pruning:
     tokens: int = 32
     profile_seconds: float = 40.0
     steps: int = 1
-    between: Between = field(default_factory=Between)
+    between: Teaching = field(default_factory=Teaching)
     reconstruction: str = "none"
     ridge: float = 0.001
     rounds: int = 1
 
 
 @dataclass
-class Recovery:
-    method: str = MISSING
-    objective: Any = None
-    optimizer: Any = None
-    steps: int = 0
+class QuantisationAware(Teaching):
     epochs: int | None = None
-    batch_size: int = 32
-    warmup_fraction: float = 0.1
     augmentation: bool = False
-    again: bool = False
 
 
 @dataclass
-class QuantisationAware:
-    method: str = "none"
-    objective: Any = None
-    optimizer: Any = None
-    steps: int = 0
-    epochs: int | None = None
-    batch_size: int = 32
-    warmup_fraction: float = 0.1
-    augmentation: bool = False
+class Recovery(QuantisationAware):
+    again: bool = False
 
 
 @dataclass

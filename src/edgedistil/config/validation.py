@@ -272,11 +272,14 @@ def _check_teachings(plain: dict[str, Any]) -> None:
                 f"compression.{group}.augmentation=true has no texts to add: choose augmentation=embedding_neighbours "
                 "or augmentation=mask_and_refill"
             )
-        if group == "qat" and chosen["objective"].get("hidden_weight"):
+        objective = chosen["objective"]
+        # Left out, the default of ours compares hidden states.
+        usual = 1.0 if str(objective.get("_target_")).endswith(".LogitDistillation") else 0.0
+        if group == "qat" and (weight := objective.get("hidden_weight", usual)):
             raise UserError(
-                f"compression.qat.objective.hidden_weight={chosen['objective']['hidden_weight']:g}: the graph that "
-                "ships computes no hidden states of its last layer, so quantisation-aware training compares logits; "
-                "use compression.qat.objective.hidden_weight=0"
+                f"compression.qat.objective.hidden_weight={weight:g}: the graph that ships computes no hidden states "
+                "of its last layer, so quantisation-aware training compares logits; use "
+                "compression.qat.objective.hidden_weight=0"
             )
 
 

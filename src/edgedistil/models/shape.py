@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-# As models/shrunken.py writes it, which imports torch.
-STRUCTURE_FILE = "structure.json"
+from .structure import read_structure
 
 
 def shape_of_folder(folder: Path) -> dict[str, Any]:
     """:func:`shape_of_config` of a model folder; of uneven layers the widest count."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    file = folder / STRUCTURE_FILE
-    return shape_of_config(config, json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None)
+    return shape_of_config(config, read_structure(folder))
 
 
 def shape_of_config(config: dict[str, Any], structure: dict[str, Any] | None = None) -> dict[str, Any]:

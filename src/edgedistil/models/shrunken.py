@@ -79,16 +79,16 @@ def _load(folder: Path, head: Any) -> Any:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     # from_config builds in the config's type, and loading would round float32 weights to it.
     config.dtype = torch.float32
-    structure_file = Path(folder) / STRUCTURE_FILE
+    structure = read_structure(Path(folder))
     model = head.from_config(config, trust_remote_code=False)
-    if structure_file.is_file():
-        _shrink(model, read_structure(Path(folder)), folder)
+    if structure:
+        _shrink(model, structure, folder)
     weights = load_file(Path(folder) / "model.safetensors")
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise UserError(
-            f"{folder}: weights and {STRUCTURE_FILE if structure_file.is_file() else 'config.json'} disagree: "
+            f"{folder}: weights and {STRUCTURE_FILE if structure else 'config.json'} disagree: "
             f"{str(error).splitlines()[1].strip()}"
         ) from error
     missing = [n for n in missing if not n.endswith("position_ids")]

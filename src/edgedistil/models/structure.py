@@ -14,12 +14,15 @@ _HINT = "take the whole folder as it was written, or delete the file if the weig
 
 
 def read_structure(folder: Path) -> dict[str, Any]:
-    """What stands in a folder's file: ``head_size``, ``layers`` (``{"heads", "ffn"}`` each), maybe ``embedding_rank``.
+    """What stands in a folder's file: ``head_size``, ``layers`` (``{"heads", "ffn"}`` each), maybe ``embedding_rank``;
+    empty where there is no file, whose layers are all as the config says.
 
     Raises:
         UserError: no JSON, or something else in it.
     """
     path = Path(folder) / STRUCTURE_FILE
+    if not path.is_file():
+        return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -29,10 +32,15 @@ def read_structure(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} has no list 'layers' of {{heads, ffn}}; {_HINT}")
     for index, layer in enumerate(layers):
         for key in ("heads", "ffn"):
-            value = layer.get(key) if isinstance(layer, dict) else None
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError(f"{path}: layer {index} has {key}={value!r}, not a number of at least 1; {_HINT}")
+            _check_count(layer.get(key) if isinstance(layer, dict) else None, f"{path}: layer {index} has {key}")
+    for key in {"head_size", "embedding_rank"} & {"head_size", *found}:
+        _check_count(found.get(key), f"{path} has {key}")
     return dict(found)
+
+
+def _check_count(value: Any, what: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{what}={value!r}, not a number of at least 1; {_HINT}")
 
 
 def check_structure(folder: Path, config: dict[str, Any]) -> None:
@@ -43,9 +51,10 @@ def check_structure(folder: Path, config: dict[str, Any]) -> None:
         UserError: it is not, or the weights' header can't be read.
     """
     rows = _rows(folder / "model.safetensors")
-    if not (folder / STRUCTURE_FILE).is_file():
+    structure = read_structure(folder)
+    if not structure:
         return
-    path, layers = folder / STRUCTURE_FILE, read_structure(folder)["layers"]
+    path, layers = folder / STRUCTURE_FILE, structure["layers"]
     count = config.get("n_layers", config.get("num_hidden_layers"))
     if len(layers) != count:
         raise UserError(f"{path} lists {len(layers)} layers, config.json says {count}; {_HINT}")

@@ -28,6 +28,14 @@ def front(rows: list[Row], cost: str, value: str = "accuracy") -> list[Row]:
     return best
 
 
+def mark_fronts(rows: list[Row]) -> list[list[Row]]:
+    """:func:`mark_front` of the rows of each task, device, thread count and seed, which have a front each."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for r in rows:
+        groups.setdefault(tuple(r.get(k) for k in ("task", "device", "threads", "seed")), []).append(r)
+    return [mark_front(group) for group in groups.values()]
+
+
 def mark_front(rows: list[Row]) -> list[Row]:
     """Give each row ``front``: in which costs no other row beats it (``speed``, ``size``, ``both``), or nothing.
 
@@ -61,8 +69,18 @@ def accuracy_of_front(rows: list[Row]) -> str:
     return "test_accuracy" if rows and all(r.get("test_accuracy") is not None for r in rows) else "accuracy"
 
 
-def frontier_table(rows: list[Row]) -> list[str]:
-    """The cells that nothing beats, the fastest first, and what that means; ``rows`` are marked."""
+def frontier_tables(rows: list[Row]) -> list[str]:
+    """:func:`frontier_table` of every front."""
+    fronts = mark_fronts(rows)
+    return [part for front_rows in fronts for part in frontier_table(front_rows, len(fronts) > 1)]
+
+
+def frontier_table(rows: list[Row], several: bool = False) -> list[str]:
+    """The cells that nothing beats, the fastest first, and what that means; ``rows`` are marked.
+
+    Args:
+        several: it is one of several tables, and says whose.
+    """
     best = sorted((r for r in rows if r["front"]), key=lambda r: r[_LATENCY])
     if not best:
         return []
@@ -79,13 +97,14 @@ def frontier_table(rows: list[Row]) -> list[str]:
         ]
         for r in best
     ]
+    whose = f": {rows[0]['task']} on {rows[0]['device']}, seed {rows[0]['seed']}" if several else ""
     note = (
         f"{len(best)} of {len(rows)} cells: no other is at least as accurate and faster (speed), smaller (size), or "
         "both. By the estimates: neighbours may change places within their intervals, and the best of many cells looks "
         "a little better than it is."
     )
     return [
-        "### What nothing beats on this device",
+        f"### What nothing beats on this device{whose}",
         markdown([*head, "× eager FP32 at 32", "p50 ms at 32", "model MB", "front"], body),
         note,
     ]

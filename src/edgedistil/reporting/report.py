@@ -12,7 +12,7 @@ from ..store.store import Store
 from .ablation import ablation_tables
 from .cells import measured_cells
 from .multiply import multiply_tables
-from .pareto import draw, frontier_table, mark_front
+from .pareto import draw, frontier_tables
 from .peers import peers_table
 from .references import compared
 from .rows import rows
@@ -57,7 +57,7 @@ def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: li
     if _trains(outcomes):
         parts = training_tables(flat, references)
     else:
-        chosen = frontier_table(mark_front(done)) if frontier else []
+        chosen = frontier_tables(done) if frontier else []
         cells = measured_cells(outcomes)
         parts = [matrix(flat), *notes(flat), *chosen, *ablation_tables(cells), *multiply_tables(cells)]
         parts += [*_peers(done), *(compared(name, done) for name in references)]

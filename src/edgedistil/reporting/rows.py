@@ -41,6 +41,7 @@ def rows(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     quality, size, model = record["quality"] or {}, record["size"], record["model"]
     flat: dict[str, Any] = {
+        "seed": record.get("seed"),
         "pruning": _method(record, "pruning"),
         # A cut within another budget has no ratio of its own.
         "pruning_ratio": _pruning(record).get("ratio", None if "target" in _pruning(record) else 0.0),

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..compression.units import HEADS, unit_weights
 from ..errors import UserError
+from ..models.structure import read_structure
 from ..store.files import read_json
 from ..store.store import ARTIFACT_FILE, Store
 from .table import markdown
 
-HEADS, NEURONS = "heads", "neurons"
 LATENCY_FILE = "latency_table.json"
 _PRUNES = ("prune", "prune_gradually")
 _SHARES = (0.25, 0.5, 0.75)
@@ -148,7 +149,8 @@ def _parts(
     folder: Path, prune: dict[str, Any], structure: list[dict[str, int]], table: dict[str, Any] | None
 ) -> list[PartCurve]:
     """Curves of the first cut, with what was left in the end (``structure``); a gradual cut has none."""
-    facts, width = prune["facts"], _config(folder)["width"]
+    facts = prune["facts"]
+    each = unit_weights(_config(folder)["width"], facts["structure"]["head_size"])
     parts = []
     for curve in facts.get("curves", []):
         heads = curve["kind"] == HEADS
@@ -159,7 +161,7 @@ def _parts(
                 curve["units"],
                 curve["damage"],
                 structure[curve["layer"]]["heads" if heads else "ffn"],
-                facts["structure"]["head_size"] * (4 * width + 3) if heads else 2 * width + 1,
+                each[curve["kind"]],
                 _times(table, curve["kind"], curve["layer"] == len(structure) - 1),
             )
         )
@@ -170,8 +172,9 @@ def _structure_before(folder: Path, prune: dict[str, Any]) -> list[dict[str, int
     """Of the model that a prune step read: its ``structure.json``, else layers that are all as its config says."""
     source = prune["inputs"]["model"]
     model = Store(folder.parents[2]).find(source["step"], source["fingerprint"])
-    if model is not None and (model / "structure.json").is_file():
-        return [{"heads": x["heads"], "ffn": x["ffn"]} for x in read_json(model / "structure.json")["layers"]]
+    structure = read_structure(model) if model is not None else {}
+    if structure:
+        return list(structure["layers"])
     layers = len(prune["facts"]["structure"]["layers"])
     if model is not None:
         config = _config(model)

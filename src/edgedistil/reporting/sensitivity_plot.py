@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from .sensitivity import HEADS, NEURONS, Sensitivity
+from ..compression.units import HEADS, NEURONS
+from .sensitivity import Sensitivity
 
 # Nodes beyond these, the mildest, are left to the table.
 _MOST_NODES = 40

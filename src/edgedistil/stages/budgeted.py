@@ -1,11 +1,10 @@
 """Pruning within a budget: what its step must know to count (planned here), and the counting (in the child)."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..devices import host
-from ..models.shape import shape_of_config
+from ..models.shape import shape_of_config, shape_of_folder
 from .step import Step
 
 if TYPE_CHECKING:
@@ -121,15 +120,10 @@ def _bare(quantization: dict[str, Any]) -> dict[str, Any]:
 
 def _shape(plan: "Planner") -> dict[str, Any] | None:
     origin = plan.origin
-    config, structure = origin.identity.get("architecture"), None
-    if config is None:
-        folder = Path(origin.location)
-        if not (folder / "config.json").is_file():
-            return None
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        file = folder / "structure.json"
-        structure = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    shape = shape_of_config(config, structure)
+    config, folder = origin.identity.get("architecture"), Path(origin.location)
+    if config is None and not (folder / "config.json").is_file():
+        return None
+    shape = shape_of_folder(folder) if config is None else shape_of_config(config)
     # The task decides the head; how many classes it has moves no clock.
     shape |= {"spans": plan.answers_questions, "classes": 2}
     return shape | ({"layers": origin.layers} if origin.layers else {})

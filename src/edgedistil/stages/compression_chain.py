@@ -32,7 +32,7 @@ def compressed_steps(plan: "Planner", trained: Step, names: dict[str, str]) -> d
     runtime = {**plan.common, "files": data.files}
     if pruning["method"] != "none":
         options = {"pruning": pruning, **(texts if pruning["method"] == "structured" else {})}
-        if "steps" in pruning:
+        if pruning.get("between", {"method": "none"})["method"] != "none":
             options |= {"scheduler": _scheduler(plan, pruning["between"]), "trainer": _trainer(plan)}
         here = _precision_here(plan, quantization)
         model = steps["pruned"] = pruning_step(plan, model, label + pruning_label(pruning), options, runtime, here)

@@ -54,6 +54,7 @@ def plan(weights: Any, request: dict[str, Any]) -> Plan:
         return precision_of(quantization, static, own | extra, moments)
 
     if "sensitivity" in quantization or "max_drop" in quantization:
+        texts.refuse_pairs_with_types(weights)
         rest = [node for node in nodes if node not in by_hand and not _is_float_table(node, quantization)]
         protection, facts["sensitivity"] = _protection(weights, rest, quantised, texts, quantization)
         own |= protection
@@ -84,6 +85,18 @@ class _Texts:
     def held_out(self) -> tuple[list[list[int]], list[int]]:
         found = self._held_out()
         return self._ids(found, "model"), list(found.labels)
+
+    def refuse_pairs_with_types(self, weights: Any) -> None:
+        """The graphs that are judged here count every token as type 0, as a BERT does not where texts are pairs.
+
+        Raises:
+            UserError: this one would.
+        """
+        if weights.encoder.token_types is not None and len(self._held_out().texts[0]) > 1:
+            raise UserError(
+                "compression.quantization.max_drop and sensitivity can't judge a BERT on pairs of texts: its token "
+                "types are not asked here. Leave them out, or take an encoder without any: model.convert_to=distilbert"
+            )
 
     def dense_accuracy(self) -> float:
         """Of the dense parent's FP32 graph on the held-out part, through its own tokenizer."""
