@@ -6,7 +6,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,43 +53,41 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real WordPiece ``tokenizer.json`` that knows :data:`WORDS`."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+def word_pieces(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Iterable[str]], Path]:
+    """``word_pieces(pieces)``: a real ``tokenizer.json`` as BERT's that knows the special tokens and these pieces."""
 
-    vocab = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    tokenizer.decoder = decoders.WordPiece()
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(str(path))
-    return path
+    def save(pieces: Iterable[str]) -> Path:
+        from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+        known = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces])
+        tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(known)}, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+        tokenizer.decoder = decoders.WordPiece()
+        path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+        tokenizer.save(str(path))
+        return path
+
+    return save
 
 
 @pytest.fixture(scope="session")
-def spans_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A WordPiece ``tokenizer.json`` over the words of the generated contexts and questions, and letters."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+def tokenizer_file(word_pieces: Callable[[Iterable[str]], Path]) -> Path:
+    """A tokenizer that knows :data:`WORDS`."""
+    return word_pieces(WORDS)
 
+
+@pytest.fixture(scope="session")
+def spans_tokenizer(word_pieces: Callable[[Iterable[str]], Path]) -> Path:
+    """A tokenizer that knows the words of the generated contexts and questions, and letters."""
     from edgedistil.tasks.generated import generate
 
     columns = generate("train", "spans", 200, 200, 1)
     words = sorted({w for name in ("context", "question") for text in columns[name] for w in text.split()})
     letters = "abcdefghijklmnopqrstuvwxyz.?"
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces = dict.fromkeys([*special, *words, *letters, *(f"##{x}" for x in letters)])
-    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(str(path))
-    return path
+    return word_pieces([*words, *letters, *(f"##{x}" for x in letters)])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SMALL = ["task.generator.train=200", "task.generator.validation=80", "trainer.max_epochs=1", "loader.batch_size=16"]
 LOOSE = ["compression.quantization.max_rms=10", "compression.quantization.min_agreement=0"]
 SHORTEST = {"rounds": 2, "burst": 2, "cold_starts": 1, "warmup_calls": 1, "batch_rounds": 1, "lengths": [16, 32],
@@ -195,25 +194,13 @@ def start() -> Iterator[Callable[..., Started]]:
 
 
 @pytest.fixture(scope="session")
-def reviews_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A WordPiece ``tokenizer.json`` over the words of the generated reviews, and letters for everything else."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
+def reviews_tokenizer(word_pieces: Callable[[Iterable[str]], Path]) -> Path:
+    """A tokenizer that knows the words of the generated reviews, and letters for everything else."""
     from edgedistil.tasks.generated import generate
 
     letters = "abcdefghijklmnopqrstuvwxyz,.!?'"
     text = [s for split in ("train", "validation") for s in generate(split, "reviews", 600, 600, 1, 0.0)["sentence"]]
-    words = sorted({w for s in text for w in s.split()})
-    pieces = dict.fromkeys([*SPECIAL, *words, *letters, *(f"##{x}" for x in letters)])
-    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(str(path))
-    return path
+    return word_pieces([*sorted({w for s in text for w in s.split()}), *letters, *(f"##{x}" for x in letters)])
 
 
 @pytest.fixture(scope="session")
