@@ -30,25 +30,45 @@ def test_against_parent_by_hand() -> None:
     parent = [1, 1, 1, 0, 0, 0, 0, 0, 1, 1]
     child = [1, 0, 0, 1, 0, 0, 0, 1, 1, 1]
     # lost: rows 2, 3, 8; gained: row 4; flips: four rows
-    found = against_parent(logits(child), logits(parent), labels)
-    assert found == {"accuracy_points": -20.0, "gained": 1, "lost": 3, "mcnemar_p": 0.625, "flips": 4,
-                     "max_logit_drift": 2.0}
+    found = against_parent(logits(child), logits(parent), labels, ["f1", "accuracy"])
+    # F1: 3 true positives, 1 missed, 2 false before; 2, 2 and 3 now.
+    assert found == {"accuracy_points": -20.0, "f1_points": -22.2222, "gained": 1, "lost": 3, "mcnemar_p": 0.625,
+                     "flips": 4, "max_logit_drift": 2.0}
 
 
 def test_flips_between_two_wrong_answers_move_no_point() -> None:
     child, parent = np.eye(3, dtype=np.float32)[[1]], np.eye(3, dtype=np.float32)[[2]]
-    found = against_parent(child, parent, np.array([0]))
+    found = against_parent(child, parent, np.array([0]), ["accuracy"])
     assert (found["flips"], found["gained"], found["lost"], found["accuracy_points"]) == (1, 0, 0, 0.0)
 
 
 def test_the_parent_itself_differs_in_nothing() -> None:
     answers = logits([0, 1, 1])
-    assert against_parent(answers, answers, np.array([0, 0, 1])) == {
+    assert against_parent(answers, answers, np.array([0, 0, 1]), ["accuracy"]) == {
         "accuracy_points": 0.0, "gained": 0, "lost": 0, "mcnemar_p": 1.0, "flips": 0, "max_logit_drift": 0.0}
 
 
 def test_drift_is_seen_where_no_answer_flips() -> None:
-    assert against_parent(logits([0, 1], 1.5), logits([0, 1]), np.array([0, 1]))["max_logit_drift"] == 0.5
+    found = against_parent(logits([0, 1], 1.5), logits([0, 1]), np.array([0, 1]), ["accuracy"])
+    assert found["max_logit_drift"] == 0.5
+
+
+def test_phrases_of_one_sentence_widen_the_interval_and_the_test() -> None:
+    # Four sentences of five phrases each, alike among themselves.
+    sentences = np.repeat(np.arange(4), 5)
+    labels, answers = np.ones(20, np.int64), np.repeat([1, 1, 1, 0], 5).tolist()
+    alone = quality(logits(answers), labels, ["accuracy"])
+    together = quality(logits(answers), labels, ["accuracy"], sentences)
+    assert together["sentences"] == 4
+    assert (alone["accuracy"], alone["n"]) == (together["accuracy"], together["n"]) == (0.75, 20)
+    # As of 3 right sentences of 4: Wilson's interval by hand.
+    assert together["accuracy_ci95_low"] == pytest.approx(0.3006, abs=1e-4)
+    assert together["accuracy_ci95_high"] == pytest.approx(0.9544, abs=1e-4)
+    assert alone["accuracy_ci95_low"] > 0.5
+    paired = against_parent(logits(answers), logits([1] * 20), labels, ["accuracy"], sentences)
+    assert "mcnemar_p" not in paired
+    assert paired["clustered_p"] > 0.2
+    assert against_parent(logits(answers), logits([1] * 20), labels, ["accuracy"])["mcnemar_p"] == 0.0625
 
 
 def test_size_counts_what_the_engine_opens_and_nothing_else(tmp_path: Path) -> None:

@@ -354,6 +354,19 @@ def test_the_front_is_of_the_test_part_where_all_have_one() -> None:
     assert frontier_table(mark_front([{"compression": "untimed", "accuracy": 1.0}])) == []
 
 
+def test_what_a_task_is_ranked_by_has_a_column_with_its_difference(make: Make) -> None:
+    outcome = make(compression(), wrong(0), wrong())
+    record = Path(outcome["folder"]) / "record.json"
+    read = json.loads(record.read_text())
+    read["quality"] |= {"matthews_correlation": 0.25}
+    read["quality"]["against_parent"] |= {"matthews_correlation_points": -1.5}
+    record.write_text(json.dumps(read))
+    table = matrix([row(outcome)])
+    assert "MCC × 100 (Δ)" in table
+    assert "25.00 (-1.50)" in table
+    assert "MCC" not in matrix([row(make(compression(), wrong(0), wrong()))])
+
+
 def test_seeds_and_tasks_have_a_front_each() -> None:
     both = [point(0.9, 1.0, 10.0, task="sst2", device="cpu", seed=seed) for seed in (1, 2)]
     worse = point(0.8, 1.0, 10.0, task="sst2", device="cpu", seed=2)

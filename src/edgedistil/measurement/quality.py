@@ -41,9 +41,11 @@ def against_parent(
     logits: NDArray[np.float32],
     parent: NDArray[np.float32],
     labels: NDArray[np.int64],
+    metrics: list[str],
     sentences: Sentences = None,
 ) -> dict[str, Any]:
-    """The difference from the parent on the same texts: points of accuracy, exact McNemar test, flips, drift.
+    """The difference from the parent on the same texts: points of accuracy and of the task's other metrics (each times
+    100), exact McNemar test, flips, drift.
 
     Of phrases of ``sentences`` McNemar's test would count one sentence many times: ``clustered_p`` stands in its place
     (:mod:`.noninferiority`).
@@ -58,6 +60,11 @@ def against_parent(
         tested = {"clustered_p": round(drop([differences.tolist()], sentences.tolist()).p_of_no_drop(), 6)}
     return {
         "accuracy_points": round(100 * (gained - lost) / len(labels), 4),
+        **{
+            f"{m}_points": round(100 * (score(m, answers, labels) - score(m, before, labels)), 4)
+            for m in metrics
+            if m != "accuracy"
+        },
         "gained": gained,
         "lost": lost,
         **tested,

@@ -52,7 +52,7 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     }
     for key in ("accuracy_points", "mcnemar_p", "flips", "max_logit_drift"):
         flat[f"parent_{key}"] = quality.get("against_parent", {}).get(key)
-    for key in ("exact_match_points", "f1_points", "f1_points_ci95_low", "f1_points_ci95_high"):
+    for key in (*(f"{m}_points" for m in _SCORES[1:]), "f1_points_ci95_low", "f1_points_ci95_high"):
         if key in quality.get("against_parent", {}):
             flat[f"parent_{key}"] = quality["against_parent"][key]
     flat |= _test_figures(record)

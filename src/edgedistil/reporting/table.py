@@ -13,6 +13,7 @@ def matrix(rows: list[Row]) -> str:
         ("compression", lambda r: str(r["compression"]) + (" (masked)" if r.get("masked") else "")),
         (_score_name(rows), _accuracy),
         ("Δ points (p)", _paired),
+        *_other_metrics(rows),
         *_test_columns(rows),
         ("p50 ms real / 32 / 128 tokens", _latency),
         ("× eager FP32 at 32 [95 %]", _speed),
@@ -94,6 +95,23 @@ def _accuracy(r: Row) -> str:
 def _paired(r: Row) -> str:
     points = r.get("parent_exact_match_points", r.get("parent_accuracy_points"))
     return "" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
+
+
+def _other_metrics(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
+    """What classification tasks are ranked by beside accuracy, each with its difference from the parent."""
+
+    def column(metric: str) -> Callable[[Row], str]:
+        def cell(r: Row) -> str:
+            if r.get(metric) is None or r.get("exact_match") is not None:
+                return ""
+            points = r.get(f"parent_{metric}_points")
+            return f"{100 * r[metric]:.2f}" + ("" if points is None else f" ({points:+.2f})")
+
+        return cell
+
+    found = {"f1": "F1 % (Δ)", "matthews_correlation": "MCC × 100 (Δ)"}
+    present = [m for m in found if any(r.get(m) is not None and r.get("exact_match") is None for r in rows)]
+    return [(found[m], column(m)) for m in present]
 
 
 def _test_columns(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:

@@ -38,9 +38,9 @@ def _scored(request: dict[str, Any], answers: str, parent: str) -> dict[str, Any
 
     inputs = request["inputs"]
     own = load_file(Path(inputs[answers]) / PREDICTIONS_FILE)
-    sentences = own.get("sentences")
-    result = quality(own["logits"], own["labels"], request["options"]["task"]["metrics"], sentences)
+    sentences, metrics = own.get("sentences"), request["options"]["task"]["metrics"]
+    result = quality(own["logits"], own["labels"], metrics, sentences)
     if parent in inputs:
         dense = load_file(Path(inputs[parent]) / PREDICTIONS_FILE)
-        result["against_parent"] = against_parent(own["logits"], dense["logits"], own["labels"], sentences)
+        result["against_parent"] = against_parent(own["logits"], dense["logits"], own["labels"], metrics, sentences)
     return result
