@@ -66,7 +66,7 @@ test-real: $(STAMP) embedded-model  ## tests on real data: EDGEDISTIL_DATA=DIR m
 	$(PYTHON) -m pytest tests/real
 
 test-long: $(STAMP) embedded-model  ## what takes too long for CI
-	$(PYTHON) -m pytest --long tests/long
+	$(PYTHON) -m pytest --long -m long tests
 
 lint: $(STAMP)  ## ruff and mypy
 	$(PYTHON) -m ruff check .

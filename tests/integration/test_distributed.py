@@ -92,6 +92,7 @@ def test_torchrun_teaches_a_student_and_only_the_first_process_speaks(run: Any, 
     assert again.summary["cached"]
 
 
+@pytest.mark.long
 def test_a_classifier_too_and_steps_of_one_process_under_torchrun(run: Any, place: Any) -> None:
     task = ["task=reviews", "task.generator.train=160", "task.generator.validation=80", "task.held_out=0.2"]
     common = [*task, *place.model, "loader.batch_size=8", "trainer.max_epochs=2", "optimizer.lr=1e-3"]
@@ -112,6 +113,7 @@ def test_a_classifier_too_and_steps_of_one_process_under_torchrun(run: Any, plac
     assert measured.computed == ["export", "predict", "bench"]
 
 
+@pytest.mark.long
 def test_a_loss_that_is_no_number_ends_both_with_one_line(run: Any, place: Any, teacher: Any) -> None:
     _, command = teacher
     wild = [c for c in command if not c.startswith("optimizer.lr")] + ["optimizer.lr=1e30"]

@@ -98,6 +98,7 @@ def test_training_killed_twice_ends_where_an_untouched_one_does(
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("group", ["recovery", "qat"])
 def test_a_training_by_the_parent_killed_half_way_ends_where_an_untouched_one_does(
     group: str, copied: Path, tmp_path: Path, start: Any, run: Any, tiny: list[str]

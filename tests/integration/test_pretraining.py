@@ -205,6 +205,7 @@ def test_weights_that_are_no_numbers_never_replace_the_last_good_checkpoint(
     assert len(list(store.glob("artifacts/pretrain/*"))) == len(list(taught.store.glob("artifacts/pretrain/*")))
 
 
+@pytest.mark.long
 def test_the_ablation_of_the_triple_loss_is_a_table(run: Any, taught: Any, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(taught.store, store)

@@ -145,6 +145,7 @@ def test_a_cut_recovered_trimmed_and_quantised_cell_answers_questions(
     assert recovered["parameters"] - trimmed["parameters"] == lost
 
 
+@pytest.mark.long
 def test_a_student_learns_from_the_trained_model(trained: Any, run: Any, encoder: Path, tmp_path: Path) -> None:
     shutil.copytree(trained.store, tmp_path / "store")
     student = ["objective=task_distillation", "model.layers=[1]", "model@teacher=folder"]

@@ -10,6 +10,7 @@ import pytest
 from edgedistil.tasks.generated import generate
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("accelerate") is None, reason="needs accelerate (pip install 'edgedistil[peers]')")
 def test_three_loops_train_the_same_texts_side_by_side(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
     made = generate("train", "reviews", 300, 100, 1, 0.0)["sentence"]

@@ -103,7 +103,7 @@ def test_recovery_of_no_steps_is_none() -> None:
 
 def test_recovery_after_a_cut_keeps_its_options() -> None:
     kept = canonical_compression(compression("structured", recovery="distillation", steps=60))["recovery"]
-    assert (kept["method"], kept["steps"], kept["batch_size"]) == ("distillation", 60, 32)
+    assert (kept["method"], kept["steps"], kept["batch_size"]) == ("distillation", 60, 64)
 
 
 def test_different_ratios_of_a_cut_stay_different() -> None:

@@ -78,6 +78,7 @@ def test_gptq_reads_texts_and_other_roundings_do_not() -> None:
 @pytest.mark.parametrize(("method", "options", "label"), [
     ("int8_dynamic", {}, "INT8"), ("int8_dynamic", {"weights": "u8"}, "INT8 u8"),
     ("int8_dynamic", {"embeddings": "int4"}, "INT8, 4-bit table"),
+    ("int8_dynamic", {"embeddings": "int4", "block_size": 64}, "INT8, 4-bit table, blocks of 64"),
     ("int4_ort", {"embeddings": "int8", "rounding": "hqq"}, "4-bit, 8-bit table, hqq"),
     ("int8_static", {"calibration": "percentile", "percentile": 99.9, "smooth": 0.5},
      "INT8 static, percentile 99.9, smoothed 0.5"),

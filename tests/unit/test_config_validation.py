@@ -115,6 +115,12 @@ def test_wrong_type_is_one_line_that_names_the_option(bench: DictConfig) -> None
     assert "many" in line
 
 
+def test_test_texts_that_every_seed_would_draw_anew_are_refused(bench: DictConfig) -> None:
+    message = r"task\.limit_train=200 draws other texts for each seed, so task\.test_texts=40"
+    with pytest.raises(UserError, match=message):
+        validate(changed(bench, task__test_texts=40, task__limit_train=200))
+
+
 def test_unknown_key_is_told_what_is_allowed(bench: DictConfig) -> None:
     cfg = OmegaConf.create(OmegaConf.to_container(bench))
     cfg.loader = {"batch_sise": 8}

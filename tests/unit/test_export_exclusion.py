@@ -248,3 +248,13 @@ def test_pairs_that_a_bert_tells_apart_by_type_are_not_judged_without(
     request = {"options": {"quantization": asked, "task": {"held_out": 0.1}}}
     with pytest.raises(UserError, match="can't judge a BERT on pairs of texts"):
         plan(read_model(tiny_folder(tiny_model("bert"))), request)
+
+
+def test_blocks_that_do_not_divide_a_table_are_refused(weights: ModelWeights) -> None:
+    from edgedistil.stages.quantise import plan
+
+    asked = {"method": "int8_dynamic", "weights": "s8", "embeddings": "int4", "block_size": 64}
+    for four in (asked, asked | {"method": "int4_ort", "embeddings": True, "accuracy_level": 0}):
+        with pytest.raises(UserError, match="block_size=64 does not divide the width of 32 that an embedding table"):
+            plan(weights, {"options": {"quantization": four, "task": {}}})
+    assert plan(weights, {"options": {"quantization": asked | {"block_size": 16}, "task": {}}}).kept == []

@@ -171,7 +171,7 @@ def test_recovery_from_cached_answers_needs_no_parent(tiny_model: Callable[..., 
     alone = LogitDistillation(student, None, sgd, linear_warmup, hidden_weight=0.0)
     along = LogitDistillation(student, teacher, sgd, linear_warmup, hidden_weight=0.0)
     assert recovery_terms(alone, cached)[0] == pytest.approx(recovery_terms(along, batch)[0], rel=1e-5)
-    with pytest.raises(UserError, match=r"^compression\.recovery\.objective\.hidden_weight and "):
+    with pytest.raises(UserError, match=r"^objective\.hidden_weight and "):
         LogitDistillation(student, None, sgd, linear_warmup)
 
 
@@ -191,7 +191,7 @@ def test_labels_are_a_third_term_and_layers_can_be_chosen(tiny_model: Callable[.
     assert logged["train/hard_label_loss"] == pytest.approx(hard, rel=1e-5)
     assert logged["train/hidden_state_loss"] == pytest.approx(last, rel=1e-5)
     assert loss == pytest.approx(logged["train/soft_target_loss"] + 0.5 * last + 0.3 * hard, rel=1e-5)
-    with pytest.raises(UserError, match=r"^compression\.recovery\.objective\.layer_map=\[\[3, 2\]\] names layer 3"):
+    with pytest.raises(UserError, match=r"^objective\.layer_map=\[\[3, 2\]\] names layer 3"):
         LogitDistillation(student, teacher, sgd, linear_warmup, layer_map=[[3, 2]])
 
 
@@ -229,5 +229,20 @@ def test_loss_that_is_no_number_stops_with_advice(tiny_model: Callable[..., Any]
     module = LogitDistillation(student, tiny_model("bert"), sgd, linear_warmup)
     module.log = lambda name, value, **options: None  # type: ignore[method-assign]
     module._trainer = None
-    with pytest.raises(FloatingPointError, match=r"the loss is nan .*try a lower compression\.recovery\.optimizer\.lr"):
+    with pytest.raises(FloatingPointError, match=r"the loss is nan .*try a lower optimizer\.lr"):
         module.training_step(collate([([2, 9, 3], [0, 0, 0], 0)], 0), 0)
+
+
+def test_a_training_by_the_parent_names_the_options_of_its_group(tiny_model: Callable[..., Any]) -> None:
+    from edgedistil.errors import UserError
+    from edgedistil.stages import teaching
+
+    chosen = {"objective": {"_target_": "edgedistil.learning.distillation.LogitDistillation", "temperature": 0},
+              "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 1e-3}}
+    scheduler = {"_target_": "edgedistil.learning.schedules.linear_warmup", "_partial_": True}
+    models = {"network": tiny_model("distilbert"), "teacher": tiny_model("distilbert")}
+    with pytest.raises(UserError, match=r"^compression\.qat\.objective\.temperature=0 is out of range"):
+        teaching.module("compression.qat", chosen, scheduler, **models)
+    chosen["objective"]["temperature"] = 2.0
+    made = teaching.module("compression.qat", chosen, scheduler, **models)
+    assert made.rate_option == "compression.qat.optimizer.lr"

@@ -212,6 +212,48 @@ def test_recovery_alone_is_the_parent_itself(make: Make) -> None:
     assert "drop less" in multiply_tables(made)[1]
 
 
+def test_recovery_alone_is_a_cell_of_its_own_where_tables_changed(make: Make) -> None:
+    parent, rare = wrong(), WORDS | {"min_count": 20}
+    bare = make(compression(vocabulary=rare), wrong(1), parent)
+    alone = make(compression(vocabulary=rare, recovery=TEACH), wrong(2), parent)
+    cut_alone = make(compression(vocabulary=rare, pruning=CUT), wrong(3), parent)
+    both = make(compression(vocabulary=rare, pruning=CUT, recovery=TEACH | {"again": True}), wrong(4), parent)
+    found = fours(cells(bare, alone, cut_alone, both))
+    [pair] = [f for f in found if f.names[0] == "recovery"]
+    assert [Path(o["folder"]) for o in (bare, alone, cut_alone, both)] == [c.folder for c in pair.all]
+
+
+def test_a_chain_that_is_taught_twice_has_its_rows(make: Make) -> None:
+    parent, rare, twice = wrong(), WORDS | {"min_count": 20}, TEACH | {"again": True}
+    hows = [compression(), compression(pruning=CUT), compression(pruning=CUT, recovery=TEACH),
+            compression(pruning=CUT, recovery=twice, vocabulary=rare)]
+    _, table, _ = ablation_tables(cells(*(make(how, parent, parent) for how in hows)))
+    assert "+ vocabulary + recovery again" in table
+
+
+def test_runs_that_are_invalid_make_no_claim_of_speed(make: Make) -> None:
+    def spoil(outcome: dict[str, Any]) -> dict[str, Any]:
+        record = Path(outcome["folder"]) / "record.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"valid": False}))
+        return outcome
+
+    good, spoilt = point(0.9, 2.0, 10.0, valid=True), point(0.9, 9.0, 10.0, valid=False)
+    assert [r["front"] for r in mark_front([good, spoilt])] == ["speed, size", ""]
+    parent = wrong()
+    hows = [compression(), compression(pruning=CUT), compression(quantization=INT8),
+            compression(pruning=CUT, quantization=INT8)]
+    made = [make(how, parent, parent, faster=2.0) for how in hows]
+    spoil(made[1])
+    [pair] = fours(cells(*made))
+    assert speed_product(pair) is None
+    assert "speed: a run is INVALID" in multiply_tables(cells(*made))[1]
+    steps = stairs(make)
+    spoil(steps[1])
+    lines = ablation_tables(cells(*steps))[1].splitlines()[2:]
+    assert ["INVALID" in line for line in lines] == [False, True, False, False, False]
+    assert [line.count("× ") for line in lines] == [0, 0, 0, 1, 1]
+
+
 def test_phrases_of_one_sentence_are_no_further_sentences(make: Make) -> None:
     # All ten phrases of a sentence are lost together.
     parent, lost = wrong(), wrong(*range(60))
@@ -259,6 +301,17 @@ def test_a_repetition_is_no_further_seed_and_parents_of_two_recipes_are_not_pool
         inputs = json.loads(artifact.read_text())["inputs"] | {"parent": {"step": "train", "fingerprint": folder.name}}
         artifact.write_text(json.dumps({"inputs": inputs}))
     assert [len(a.cells) for a in answers(goals, cells(first, other))] == [1, 1]
+
+
+def test_a_timed_record_goes_before_one_of_scores_alone(make: Make) -> None:
+    how = compression(quantization=INT8)
+    clocked, scored = make(how, wrong(0), wrong(), 23.0, 5.0), make(how, wrong(0), wrong(), 23.0, timed=False)
+    goals = {"rows": [{"name": "x", "cell": {"quantization.method": ["int8_dynamic"]}}]}
+    for order in ((clocked, scored), (scored, clocked)):
+        [answer] = answers(goals, cells(*order))
+        assert [c.folder.name for c in answer.cells] == [Path(clocked["folder"]).name]
+    other = make(how, wrong(0), wrong(), 23.0, timed=False, seed=2)
+    assert "5.00 [4.90, 5.10] (1 of 2 seeds)" in goals_report("sst2_minilm", cells(clocked, other))
 
 
 def test_texts_that_the_model_may_have_learnt_from_give_no_verdict(make: Make) -> None:

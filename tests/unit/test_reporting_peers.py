@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgedistil.config.validation import LIST_CHOICES
+from edgedistil.config.allowed import LIST_CHOICES
 from edgedistil.peers.registry import PEERS
 from edgedistil.reporting.peers import peers_table
 from edgedistil.reporting.rows import row

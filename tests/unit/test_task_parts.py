@@ -63,3 +63,13 @@ def test_a_sentence_is_set_aside_with_all_its_phrases() -> None:
 def test_test_texts_must_leave_something() -> None:
     with pytest.raises(UserError, match=r"task.test_texts=1000 leaves nothing to learn from: .* has 1000 texts"):
         divide(THOUSAND, task(test_texts=1000), 1)
+
+
+def test_copies_of_a_text_are_set_aside_with_it() -> None:
+    texts = [(str(i // 3),) for i in range(300)]
+    parts = divide(Examples(texts, [0] * 300, ["a", "b"]), task(test_texts=30), 1)
+    aside = {texts[i] for i in parts.test}
+    assert len(parts.test) == 3 * len(aside) >= 30
+    assert not aside & {texts[i] for i in parts.train + parts.held_out}
+    assert [texts[i] for i in parts.sentences] == [texts[i] for i in parts.test]
+    assert len(set(parts.sentences)) == len(aside)

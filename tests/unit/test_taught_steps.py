@@ -63,6 +63,7 @@ def test_low_rank_trimmed_and_recovered_then_trained_for_4_bits(
 ) -> None:
     made = make(
         "compression=int4", "compression/embeddings=low_rank", "compression.embeddings.rank=16",
+        "compression.quantization.block_size=16",
         "compression/vocabulary=trimmed", "compression.vocabulary.min_count=2", "compression/recovery=distillation",
         "compression.recovery.steps=3", "compression.recovery.batch_size=8", "compression/qat=distillation",
         "compression.qat.epochs=1", "compression.qat.batch_size=16",

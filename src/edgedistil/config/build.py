@@ -8,10 +8,20 @@ from ..errors import UserError
 
 
 def build(node: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """Instantiate one ``_target_`` node; nested nodes first, containers as plain Python."""
+    """Instantiate one ``_target_`` node; nested nodes first, containers as plain Python.
+
+    Raises:
+        UserError: what is built finds its own options wrong.
+    """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    return instantiate(node, *args, _convert_="all", **kwargs)
+    try:
+        return instantiate(node, *args, _convert_="all", **kwargs)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
 
 
 def build_all(nodes: dict[str, Any] | None, **kwargs: Any) -> list[Any]:

@@ -13,6 +13,7 @@ QUANTIZATION_LABELS = {
     "llm_int8": "LLM.int8",
 }
 _BOUNDS = ("max_rms", "min_agreement")
+_USUAL_BLOCK = 32
 _KEYS: dict[str, tuple[str, ...]] = {
     "none": (),
     "int8_dynamic": ("embeddings", "weights", *_BOUNDS),
@@ -86,6 +87,8 @@ def quantization_label(quantization: dict[str, Any]) -> str:
     )
     if table:
         parts.append(table)
+    if quantization.get("block_size", _USUAL_BLOCK) != _USUAL_BLOCK:
+        parts.append(f"blocks of {quantization['block_size']}")
     if "rounding" in quantization:
         parts.append(quantization["rounding"])
     if "calibration" in quantization:

@@ -8,125 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
-from .canonical import UNTIL
+from .allowed import CHOICES, LIST_CHOICES, MASKED_LM, RANGES
 from .language_model import check_augmentation, check_language_model, check_objective
-from .pruning import BUDGETS, check_pruning
+from .pruning import check_pruning
 from .quantization import check_quantization
 from .question_answering import QUESTION_ANSWERING, check_question_answering
 from .schemas import SCHEMAS
-
-MASKED_LM = "masked_language_modelling"
-CHOICES: dict[str, tuple[str, ...]] = {
-    "model.origin": ("hub", "folder", "package", "recipe"),
-    "model.convert_to": ("distilbert",),
-    "model.weights": ("pretrained", "random"),
-    "teacher.origin": ("hub", "folder", "package", "recipe"),
-    "teacher.convert_to": ("distilbert",),
-    "teacher.weights": ("pretrained",),
-    "augmentation.method": ("none", "mask_and_refill", "embedding_neighbours"),
-    "augmentation.model.origin": ("hub", "folder", "package", "recipe"),
-    "augmentation.model.convert_to": ("distilbert",),
-    "augmentation.model.weights": ("pretrained",),
-    "student.init": ("teacher", "random", "model"),
-    "task.kind": ("sequence_classification", QUESTION_ANSWERING, MASKED_LM),
-    "compression.until": UNTIL,
-    "compression.vocabulary.method": ("none", "trimmed"),
-    "compression.pruning.method": ("none", "magnitude", "structured"),
-    "compression.pruning.budget": BUDGETS,
-    "compression.pruning.between.method": ("none", "distillation"),
-    "compression.pruning.reconstruction": ("none", "least_squares"),
-    "compression.recovery.method": ("none", "distillation"),
-    "compression.embeddings.method": ("none", "low_rank"),
-    "compression.qat.method": ("none", "distillation"),
-    "compression.quantization.method": ("none", "int8_dynamic", "int8_static", "int4_ort", "nf4", "llm_int8"),
-    "compression.quantization.weights": ("auto", "s8", "s8_7bit", "u8"),
-    "compression.quantization.calibration": ("least_error", "min_max", "percentile", "entropy"),
-    "compression.quantization.rounding": ("nearest", "search", "hqq", "gptq"),
-    "device.kind": ("cpu",),
-    "device.int8_weights": ("auto", "s8", "s8_7bit", "u8"),
-    "device.engine": ("onnxruntime", "torch"),
-    "measurement.seconds_of": ("candidate", "run"),
-}
-LIST_CHOICES: dict[str, tuple[str, ...]] = {
-    # the uncompressed parent on our two engines, and peers (peers/registry.py, a test holds them equal)
-    "device.baselines": (
-        "onnxruntime_fp32",
-        "torch_fp32",
-        "torch_compile",
-        "torch_dynamic_int8",
-        "onnxruntime_int8_recipe",
-        "optimum_int8",
-        "openvino_fp32",
-        "openvino_int8",
-        "openvino_int8_trimmed",
-        "ctranslate2_int8",
-    ),
-    "task.metrics": ("accuracy", "f1", "matthews_correlation", "exact_match"),
-}
-# name: (lowest, highest, is the highest itself allowed)
-RANGES: dict[str, tuple[float, float, bool]] = {
-    "compression.pruning.ratio": (0.0, 1.0, False),
-    "compression.pruning.calibration_sentences": (16, math.inf, False),
-    "compression.pruning.ffn_multiple": (1, math.inf, False),
-    "compression.pruning.target": (1e-9, math.inf, False),
-    "compression.pruning.tokens": (3, 8192, True),
-    "compression.pruning.profile_seconds": (0.1, 3600, True),
-    "compression.pruning.steps": (1, 1000, True),
-    "compression.pruning.between.steps": (0, math.inf, False),
-    "compression.pruning.between.batch_size": (1, math.inf, False),
-    "compression.pruning.between.warmup_fraction": (0.0, 1.0, True),
-    "compression.pruning.ridge": (0.0, 1e6, True),
-    "compression.pruning.rounds": (1, 64, True),
-    "compression.recovery.steps": (0, math.inf, False),
-    "compression.recovery.epochs": (1, math.inf, False),
-    "compression.recovery.batch_size": (1, math.inf, False),
-    "compression.embeddings.rank": (1, math.inf, False),
-    "compression.qat.steps": (0, math.inf, False),
-    "compression.qat.epochs": (1, math.inf, False),
-    "compression.qat.batch_size": (1, math.inf, False),
-    "compression.qat.warmup_fraction": (0.0, 1.0, True),
-    "compression.recovery.warmup_fraction": (0.0, 1.0, True),
-    "compression.quantization.calibration_sentences": (96, math.inf, False),
-    "compression.quantization.slack": (0.0, 100.0, True),
-    "compression.quantization.block_size": (16, 256, True),
-    "compression.quantization.accuracy_level": (0, 4, True),
-    "compression.quantization.percentile": (50.0, 100.0, True),
-    "compression.quantization.smooth": (0.0, 1.0, True),
-    "compression.quantization.max_drop": (0.0, 100.0, True),
-    "compression.quantization.judged_sentences": (16, math.inf, False),
-    "compression.vocabulary.min_count": (1, math.inf, False),
-    "compression.vocabulary.first": (0, math.inf, False),
-    "compression.vocabulary.positions": (4, math.inf, False),
-    "task.max_length": (4, 8192, True),
-    "task.held_out": (0.0, 0.5, True),
-    "task.test_texts": (0, math.inf, False),
-    "task.drop_up_to": (0, math.inf, False),
-    "task.drop_unknown": (0.0, 1.0, True),
-    "task.stride": (0, 8192, True),
-    "task.max_question_length": (1, 8192, True),
-    "task.max_answer_length": (1, 8192, True),
-    "task.n_best": (1, 8192, True),
-    "student.depth": (1, 1000, True),
-    "task.limit_train": (2, math.inf, False),
-    "task.limit_validation": (2, math.inf, False),
-    "augmentation.copies": (1, math.inf, False),
-    "augmentation.probability": (0.0, 1.0, True),
-    "augmentation.candidates": (1, math.inf, False),
-    "loader.batch_size": (1, math.inf, False),
-    "device.threads": (1, 1024, True),
-    "measurement.generations": (1, math.inf, False),
-    "measurement.restart_within_s": (0.0, math.inf, True),
-    "measurement.rounds": (2, math.inf, False),
-    "measurement.burst": (1, math.inf, False),
-    "measurement.seconds": (0, math.inf, False),
-    "measurement.warmup_calls": (1, math.inf, False),
-    "measurement.warmup_limit": (2, 1000, True),
-    "measurement.repeat": (0, math.inf, False),
-    "measurement.batch_rounds": (0, math.inf, False),
-    "measurement.cold_starts": (1, math.inf, False),
-    "store.threads": (1, 1024, True),
-}
-NODE_GROUPS = ("objective", "optimizer", "scheduler", "callbacks", "trainer", "logger")
 
 
 def validate(cfg: DictConfig) -> dict[str, Any]:
@@ -158,6 +45,7 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
         check_question_answering(plain)
     elif "exact_match" in plain["task"]["metrics"]:
         raise UserError("task.metrics holds exact_match, which scores answers to questions, not labels")
+    _check_test_part(plain["task"])
     check_objective(plain)
     check_augmentation(plain)
     if "compression" in plain:
@@ -289,6 +177,14 @@ def _check_until(compression: dict[str, Any]) -> None:
         raise UserError(
             f"compression.until={compression['until']} leaves out what compression.pruning.budget={budget} counts, "
             "so the rows would be cut otherwise: use compression.pruning.ratio"
+        )
+
+
+def _check_test_part(task: dict[str, Any]) -> None:
+    if task["test_texts"] and task["limit_train"] is not None:
+        raise UserError(
+            f"task.limit_train={task['limit_train']} draws other texts for each seed, so task.test_texts="
+            f"{task['test_texts']} would not be the same ones: leave one of them out"
         )
 
 

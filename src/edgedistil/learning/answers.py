@@ -1,6 +1,6 @@
 """What a model's answers are and how far they are from others': classes of a text, or starts and ends of a window.
 
-Importance and recovery need the same three things of a network, whatever its head: its scores, their loss against
+Recovery needs three things of a network, whatever its head: its scores, their loss against
 what is right, and their distance from a teacher's.
 """
 

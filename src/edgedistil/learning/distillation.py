@@ -6,13 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from .answers import answers_of
 from .fine_tuning import Batch
 from .layer_map import layer_pairs
 from .task_distillation import TaskDistillation
-
-_PATH = "compression.recovery."
 
 
 class LogitDistillation(TaskDistillation):
@@ -37,8 +34,6 @@ class LogitDistillation(TaskDistillation):
         UserError: as :class:`TaskDistillation`.
     """
 
-    rate_option = "compression.recovery.optimizer.lr"
-
     def __init__(
         self,
         network: Any,
@@ -54,22 +49,18 @@ class LogitDistillation(TaskDistillation):
         if layer_map is None and hidden_weight and teacher is not None:
             depths = (model.config.num_hidden_layers for model in (network, teacher))
             layer_map = [list(pair) for pair in layer_pairs(None, *depths) if pair[0]]
-        try:
-            super().__init__(
-                network,
-                optimizer,
-                scheduler,
-                metrics=(),
-                teacher=teacher,
-                temperature=temperature,
-                soft_weight=1.0,
-                hard_weight=hard_weight,
-                hidden_weight=hidden_weight,
-                layer_map=layer_map,
-            )
-        except UserError as error:
-            # Said of the group that a training has.
-            raise UserError(str(error).replace("objective.", f"{_PATH}objective.")) from error
+        super().__init__(
+            network,
+            optimizer,
+            scheduler,
+            metrics=(),
+            teacher=teacher,
+            temperature=temperature,
+            soft_weight=1.0,
+            hard_weight=hard_weight,
+            hidden_weight=hidden_weight,
+            layer_map=layer_map,
+        )
         self._teacher_ids = teacher_ids
         self._answers = answers_of(network)
 

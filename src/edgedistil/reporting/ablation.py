@@ -80,11 +80,13 @@ def _costs(record: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
     if not timed(record):
         return ["-", "-", "", f"{size:.1f}", smaller, "-"]
     own, other = eager_ratio(record), eager_ratio(before) if before else None
-    faster = f"× {own['ratio'] / other['ratio']:.2f}" if own and other else ""
+    valid = all(r.get("valid", True) for r in (record, before or {}))
+    faster = f"× {own['ratio'] / other['ratio']:.2f}" if own and other and valid else ""
+    remark = "" if record.get("valid", True) else " INVALID"
     latency = record["latency"].get("tokens_32")
     return [
         f"{latency['latency_ms_p50']:.2f}" if latency else "-",
-        f"{own['ratio']:.2f} [{own['ci95_low']:.2f}, {own['ci95_high']:.2f}]" if own else "-",
+        f"{own['ratio']:.2f} [{own['ci95_low']:.2f}, {own['ci95_high']:.2f}]{remark}" if own else "-",
         faster,
         f"{size:.1f}",
         smaller,

@@ -11,9 +11,15 @@ from ..store.files import read_json
 from ..store.store import Store
 
 # Parts of a chain in the order in which they are done.
-PARTS = ("pruning", "recovery", "embeddings", "vocabulary", "quantization", "qat", "table")
+PARTS = ("pruning", "recovery", "embeddings", "vocabulary", "again", "quantization", "qat", "table")
 # What goes with a part when it is left out: nothing is recovered or trained for it then.
-_FOLLOWERS = {"pruning": ("recovery",), "quantization": ("qat", "table")}
+_FOLLOWERS = {
+    "pruning": ("recovery", "again"),
+    "recovery": ("again",),
+    "embeddings": ("again",),
+    "vocabulary": ("again",),
+    "quantization": ("qat", "table"),
+}
 # Steps that leave the model that is compressed.
 _BEFORE = ("train", "adopt", "adopt_onnx", "twin")
 Parts = dict[str, dict[str, Any]]
@@ -113,12 +119,15 @@ class Measured:
 
 
 def parts_of(compression: dict[str, Any]) -> Parts:
-    """The parts of a canonical compression. A 4-bit table of an INT8 model is a part of its own."""
+    """The parts of a canonical compression. A 4-bit table of an INT8 model is a part of its own, and so is the recovery
+    of other tables after that of a cut."""
     found: Parts = {}
     for name in PARTS:
         options = compression.get(name) or {"method": "none"}
         if options.get("method", "none") != "none":
             found[name] = dict(options)
+    if found.get("recovery", {}).pop("again", False):
+        found["again"] = {"method": "recovery"}
     quantization = found.get("quantization", {})
     if quantization.get("embeddings") == "int4" and quantization["method"] != "int4_ort":
         found["table"] = {k: quantization.pop(k) for k in ("embeddings", "block_size", "rounding") if k in quantization}
@@ -146,7 +155,13 @@ def part_label(name: str, options: dict[str, Any]) -> str:
         return f"{options['method']} {wanted}" + (f" in {options['steps']} steps" if "steps" in options else "")
     if name == "quantization":
         return str(options["method"])
-    named = {"recovery": "recovery", "embeddings": "low rank", "vocabulary": "vocabulary", "qat": "QAT"}
+    named = {
+        "recovery": "recovery",
+        "embeddings": "low rank",
+        "vocabulary": "vocabulary",
+        "again": "recovery again",
+        "qat": "QAT",
+    }
     return named.get(name, "4-bit table")
 
 

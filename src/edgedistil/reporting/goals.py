@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..measurement.noninferiority import Drop, drop, drop_of_counts
 from ..store.files import read_json
 from .cells import Measured, eager_ratio
+from .rows import timed
 from .table import markdown
 
 _FOLDER = Path(__file__).parent / "goal_tables"
@@ -71,13 +72,18 @@ def answers(goals: dict[str, Any], cells: Sequence[Measured]) -> list[Answer]:
 
 
 def _one_of_each_seed(group: Sequence[Measured]) -> list[Measured]:
-    """Of several records of one seed the last that is valid, else the last: a repetition is no further seed."""
+    """Of several records of one seed the last that was timed and is valid, else the last that was timed, else the last:
+    a repetition is no further seed."""
     chosen: dict[Any, Measured] = {}
     for cell in group:
-        before = chosen.get(cell.record.get("seed"))
-        if before is None or _valid(cell) or not _valid(before):
-            chosen[cell.record.get("seed")] = cell
+        seed = cell.record.get("seed")
+        if seed not in chosen or _worth(cell) >= _worth(chosen[seed]):
+            chosen[seed] = cell
     return list(chosen.values())
+
+
+def _worth(cell: Measured) -> tuple[bool, bool]:
+    return timed(cell.record), _valid(cell)
 
 
 def _valid(cell: Measured) -> bool:
@@ -210,12 +216,14 @@ def _line(a: Answer, everything: Sequence[Measured], goals: dict[str, Any], test
         line += [*asked, *_drop_columns(goal, cells, test)]
     smaller = times_smaller(cells, everything)
     line += _size_columns(goal, cells, smaller)
-    speed = speed_of(cells, goals["baseline"], goals["scenario"])
+    clocked = [cell for cell in cells if timed(cell.record)]
+    speed = speed_of(clocked, goals["baseline"], goals["scenario"]) if clocked else None
     shown = f"{speed.value:.2f} [{speed.low:.2f}, {speed.high:.2f}]" if speed else "-"
-    invalid = sum(not _valid(cell) for cell in cells)
+    shown += f" ({len(clocked)} of {len(cells)} seeds)" if speed and len(clocked) < len(cells) else ""
+    invalid = sum(not _valid(cell) for cell in clocked)
     verdict = verdict_of_speed(speed, goal["faster"])
     if speed and invalid:
-        verdict = f"not to be quoted: {invalid} of {len(cells)} runs INVALID"
+        verdict = f"not to be quoted: {invalid} of {len(clocked)} runs INVALID"
     return [*line, f"≥ {goal['faster']:g}", shown, verdict]
 
 

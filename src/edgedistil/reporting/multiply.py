@@ -50,14 +50,18 @@ def fours(cells: Sequence[Measured]) -> list[Four]:
             if not {a, b} <= parts.keys():
                 continue
             bare = without(parts, a, b)
-            # An uncut model has nothing to recover: taught by itself it stays what it is.
-            alone = bare if a == "recovery" else without(parts, b, keep=(a,))
+            # Neither cut nor with other tables a model has nothing to recover: taught by itself it stays what it is.
+            alone = bare if a == "recovery" and not _other_tables(parts) else without(parts, b, keep=(a,))
             wanted = [bare, alone, without(parts, a, keep=() if a == "recovery" else (b,))]
             others = [_find(cells, both, parts_wanted) for parts_wanted in wanted]
             if all(others):
                 neither, first, second = (cell for cell in others if cell)
                 found.append(Four((part_label(a, parts[a]), part_label(b, parts[b])), neither, first, second, both))
     return found
+
+
+def _other_tables(parts: dict[str, Any]) -> bool:
+    return "embeddings" in parts or int(parts.get("vocabulary", {}).get("min_count", 1)) > 1
 
 
 def _find(cells: Sequence[Measured], like: Measured, parts: dict[str, Any]) -> Measured | None:
@@ -72,7 +76,9 @@ def size_product(four: Four) -> tuple[float, float, float]:
 
 def speed_product(four: Four) -> dict[str, float] | None:
     """``first``, ``second``, ``both``: times faster at 32 tokens; ``share`` of the product that both reach, and its
-    95 % interval ``low``, ``high``; None where no engine stands beside all four cells."""
+    95 % interval ``low``, ``high``; None where no engine stands beside all four cells, or a run is INVALID."""
+    if not all(cell.record.get("valid", True) for cell in four.all):
+        return None
     for baseline in ("torch_fp32", "onnxruntime_fp32"):
         ratios = [eager_ratio(cell.record, baseline) for cell in four.all]
         if not all(ratios):
@@ -151,6 +157,7 @@ def _line(four: Four, tested: bool) -> list[str]:
         words.append(f"speed {_word(speed['share'], speed['low'], speed['high'], 1, 'less', 'more')}")
     else:
         line += ["-"] * 3
+        words += [] if all(cell.record.get("valid", True) for cell in four.all) else ["speed: a run is INVALID"]
     for answers in ("predictions", "test_predictions")[: 2 if tested else 1]:
         drop = drop_sum(four, answers)
         if not drop:

@@ -42,10 +42,12 @@ def mark_front(rows: list[Row]) -> list[Row]:
     A row beats another that is at least as good in all that is looked at and better in one of them: accuracy and
     speed, accuracy and size, or all three. Accuracy is that of the test part where all rows have one, else of
     validation; speed is the ratio to eager PyTorch in the same run where all have it, else the median latency at 32
-    tokens. Rows that lack a figure are left out.
+    tokens. Rows that lack a figure are left out, and so are runs that are INVALID.
     """
     value, speed = accuracy_of_front(rows), _EAGER if all(r.get(_EAGER) for r in rows) else _LATENCY
-    known = [r for r in rows if all(r.get(k) is not None for k in (value, speed, _SIZE))]
+    known = [
+        r for r in rows if r.get("valid") is not False and all(r.get(k) is not None for k in (value, speed, _SIZE))
+    ]
 
     def goods(r: Row, *kinds: str) -> list[float]:
         of = {"speed": r[speed] if speed == _EAGER else -r[speed], "size": -r[_SIZE]}

@@ -21,7 +21,7 @@ from .training import training_rows
 from .training_table import training_tables
 
 # Raised when the same records would give another table or picture.
-REPORT_VERSION = 4
+REPORT_VERSION = 5
 FILES = ("results.csv", "results.parquet", "table.md", "pareto.png")
 
 

@@ -121,7 +121,8 @@ def _bare(quantization: dict[str, Any]) -> dict[str, Any]:
 def _shape(plan: "Planner") -> dict[str, Any] | None:
     origin = plan.origin
     config, folder = origin.identity.get("architecture"), Path(origin.location)
-    if config is None and not (folder / "config.json").is_file():
+    # A recipe's location is that of what it starts from, which its student need not look like.
+    if origin.identity["origin"] == "recipe" or (config is None and not (folder / "config.json").is_file()):
         return None
     shape = shape_of_folder(folder) if config is None else shape_of_config(config)
     # The task decides the head; how many classes it has moves no clock.

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ..config.allowed import MASKED_LM
 from ..config.canonical import QUALITY_ALONE, canonical_compression, compression_label, untimed
 from ..config.compatibility import why_impossible
 from ..config.quantization import reads_texts
 from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
-from ..config.validation import MASKED_LM
 from ..errors import UserError
 from ..models.origin import Origin
 from ..store.store import Store

@@ -14,6 +14,7 @@ from typing import Any
 from ..learning.quiet import quiet
 from ..store.files import read_json, sync_tree, write_json
 from ..tasks.training_part import training_part
+from . import teaching
 from .budgeted import budget_here, cost_here
 from .compress import finish_cut, units_of
 
@@ -136,7 +137,6 @@ def _taught(network: Any, dense: Any, request: dict[str, Any], texts: Any, index
     """Train ``network`` in place; a new optimiser each time, whose state knows no row that is gone."""
     from lightning.pytorch import Trainer
 
-    from ..config.build import build
     from ..learning.finite import FiniteWeights
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import load_tokenizer
@@ -148,14 +148,9 @@ def _taught(network: Any, dense: Any, request: dict[str, Any], texts: Any, index
     data = TextDataModule(
         tokenizer, texts, texts.take([]), pad_id, between["batch_size"], True, options["seed"] + index
     )
-    module = build(
-        between["objective"],
-        network=network.train(),
-        teacher=dense,
-        optimizer=build(between["optimizer"]),
-        scheduler=build(options["scheduler"]),
+    module = teaching.module(
+        "compression.pruning.between", between, options["scheduler"], network=network.train(), teacher=dense
     )
-    module.rate_option = "compression.pruning.between.optimizer.lr"
     trainer = Trainer(
         **{"devices": 1, **options["trainer"]},
         max_steps=between["steps"],

@@ -64,7 +64,9 @@ class _Measuring:
             "seed": plan.cfg["seed"],
         }
         if "test_predictions" in self._inputs:
-            options["test_kept_from_training"] = self._steps["model"].name == "train"
+            # Of a model that was given fine-tuned, be it as a teacher, nobody knows here what it has seen.
+            made = [step.name for step in self._steps["model"].ancestry()]
+            options["test_kept_from_training"] = made[-1] == "train" and "adopt" not in made
         label = " · ".join(names.values())
         exclusive = None if untimed(measurement) else f"{device['kind']}-{self._here['host']}"
         return Step("bench", label, options, self._inputs, self._runtime(), exclusive=exclusive)
@@ -153,7 +155,3 @@ class _Measuring:
             runtime = {**runtime, "files": data.files}
             label = f"answers of {model.label} on the test part"
             self._inputs[f"test_{key}"] = Step("predict", label, options, {"model": model}, runtime)
-
-
-def _engine(name: str, *packages: str) -> dict[str, Any]:
-    return {"engine": name, "versions": host.versions(*packages)}

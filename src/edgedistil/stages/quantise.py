@@ -41,6 +41,7 @@ def plan(weights: Any, request: dict[str, Any]) -> Plan:
     facts: dict[str, Any] = {}
     nodes = nodes_of(weights)
     by_hand = matching(quantization.get("exclude", []), nodes)
+    _check_blocks(weights, quantization)
     own: dict[str, Any] = {node.name: Float32() for node in by_hand}
     texts = _Texts(request)
     if "smooth" in quantization:
@@ -62,6 +63,24 @@ def plan(weights: Any, request: dict[str, Any]) -> Plan:
         facts["excluded_by_hand"] = [node.said for node in by_hand]
     kept = [name for name, precision in own.items() if type(precision) is Float32]
     return Plan(weights, quantised({}), kept, facts)
+
+
+def _check_blocks(weights: Any, quantization: dict[str, Any]) -> None:
+    """See that tables that are asked for in 4 bits can be stored so.
+
+    Raises:
+        UserError: the blocks do not divide a table's width.
+    """
+    four = quantization["method"] == "int4_ort" and quantization["embeddings"] is True
+    if not four and quantization["embeddings"] != "int4":
+        return
+    for table in (weights.encoder.words, weights.encoder.positions):
+        if table.shape[1] % quantization["block_size"]:
+            raise UserError(
+                f"compression.quantization.block_size={quantization['block_size']} does not divide the width of "
+                f"{table.shape[1]} that an embedding table has here, which 4 bits need: use a block of 16, 32, 64 or "
+                "128 that does, or compression.quantization.embeddings=int8"
+            )
 
 
 class _Texts:

@@ -36,7 +36,7 @@ def taught(
     """
     import lightning
 
-    from ..config.build import build, check_nodes
+    from ..config.build import check_nodes
     from ..models.folder import count_parameters, save_model
     from ..models.reference import read_reference, write_reference
     from ..models.shrunken import load_model, structure_of
@@ -62,15 +62,7 @@ def taught(
     judged = held_out(request, tokenizer)
     with within(network):
         before = judged.scores(network.eval()) if len(judged) else None
-        module = build(
-            chosen["objective"],
-            network=network.train(),
-            optimizer=build(chosen["optimizer"]),
-            scheduler=build(options["scheduler"]),
-            **given,
-        )
-        # A message about the rate names the option of this training.
-        module.rate_option = f"compression.{group}.optimizer.lr"
+        module = teaching.module(f"compression.{group}", chosen, options["scheduler"], network=network.train(), **given)
         trainer = fit(module, data, _fitting(options, chosen), request, keep_best=False)
         network = network.cpu().float().eval()
         after = judged.scores(network) if len(judged) else None

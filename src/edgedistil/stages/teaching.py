@@ -1,11 +1,13 @@
 """What a teacher gives to a training: its classes, itself or its cached logits, and a score to be measured against."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..config.question_answering import QUESTION_ANSWERING
+from ..errors import UserError
 from ..learning.quiet import quiet
 from ..tasks.source import Source
 
@@ -39,6 +41,25 @@ def arguments(request: dict[str, Any], student: Path) -> dict[str, Any]:
 
     check_same_vocabulary(Path(inputs["teacher"]), student)
     return {"teacher": None if "teacher_logits" in inputs else load_model(Path(inputs["teacher"]))}
+
+
+def module(group: str, chosen: dict[str, Any], scheduler: dict[str, Any], **given: Any) -> Any:
+    """The LightningModule of a training by the parent, whose messages name the options of its group.
+
+    Args:
+        group: e.g. ``compression.recovery``; ``chosen`` are its values.
+
+    Raises:
+        UserError: the objective's options do not fit each other or the models.
+    """
+    from ..config.build import build
+
+    try:
+        made = build(chosen["objective"], optimizer=build(chosen["optimizer"]), scheduler=build(scheduler), **given)
+    except UserError as error:
+        raise UserError(re.sub(r"(?<![.\w])objective\.", f"{group}.objective.", str(error))) from error
+    made.rate_option = f"{group}.optimizer.lr"
+    return made
 
 
 def cached_logits(request: dict[str, Any], indices: list[int]) -> Any:

@@ -27,7 +27,8 @@ def divide(examples: Examples, task: dict[str, Any], seed: int) -> Parts:
 
     ``task.test_texts`` are set aside first, the same for every seed, so that seeds can be compared text by text. Where
     the split holds phrases of its sentences (``task.phrases``), whole sentences are set aside with all their phrases,
-    so that nothing of them is learnt from. Of the rest ``task.held_out`` is held out for model choice.
+    and else every copy of a text with it, so that nothing of them is learnt from; so there may be a few more of them.
+    Of the rest ``task.held_out`` is held out for model choice.
 
     Raises:
         UserError: as many test texts as there are texts, or more.
@@ -48,9 +49,13 @@ def divide(examples: Examples, task: dict[str, Any], seed: int) -> Parts:
 def _test_part(examples: Examples, wanted: int, phrases: bool) -> dict[int, int]:
     """The test texts, each with the sentence that brought it in (of several the first)."""
     chance = random.Random(0)
-    if not phrases:
-        return {i: i for i in chance.sample(range(len(examples)), wanted)}
     places: dict[tuple[str, ...], list[int]] = {}
+    if not phrases:
+        for i, text in enumerate(examples.texts):
+            places.setdefault(text, []).append(i)
+        drawn = chance.sample(range(len(examples)), wanted)
+        # Of a text that is there several times all, or the others would be learnt from.
+        return {same: places[examples.texts[i]][0] for i in drawn for same in places[examples.texts[i]]}
     for i, text in enumerate(examples.texts):
         places.setdefault(tuple(text[0].split()), []).append(i)
     sentences = whole_texts(examples)
