@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .least_squares import Normal
 from .objective import Batch
-from .sublayers import Blocks, hooked, sublayers
+from .sublayers import Blocks, Sublayer, hooked, sublayers
 
 
 def reconstruct(network: Any, dense: Any, batches: list[Batch], ridge: float) -> None:
@@ -29,22 +29,24 @@ def reconstruct(network: Any, dense: Any, batches: list[Batch], ridge: float) ->
     real = [b["attention_mask"].bool() for b in batches]
     for layer in range(len(mine) // 2):
         pair = range(2 * layer, 2 * layer + 2)
-        wanted = {i: _Observed(theirs[i].residual, theirs[i].linear, real) for i in pair}
-        with hooked([h for i in pair for h in wanted[i].hooks]):
-            parent.advance(layer)
-        for i in pair:
-            linear = mine[i].linear
-            found = _Observed(mine[i].residual, linear, real)
-            with hooked(found.hooks):
-                for _ in own.run(layer):
-                    pass
+        theirs_seen = [_Observed(theirs[i]) for i in pair]
+        wanted: list[list[Tensor]] = [[], []]
+        with hooked([h for seen in theirs_seen for h in seen.hooks]):
+            for _ in parent.advancing(layer):
+                for sums, seen in zip(wanted, theirs_seen, strict=True):
+                    sums.append(seen.added + seen.output)
+        for i, sums in zip(pair, wanted, strict=True):
+            linear, seen = mine[i].linear, _Observed(mine[i])
             equations = Normal(linear.in_features, linear.out_features)
-            for number, inputs in enumerate(found.inputs):
-                # The dense sum less the cut model's own addend.
-                target = wanted[i].added[number] + wanted[i].outputs[number] - found.added[number]
-                equations.add(inputs, target, torch.ones(len(inputs)))
+            # Batch by batch: what enters the FFN's second product on all texts is many gigabytes of long ones.
+            with hooked(seen.hooks):
+                for mask, whole, _ in zip(real, sums, own.run(layer), strict=True):
+                    # The dense sum less the cut model's own addend.
+                    target = (whole - seen.added)[mask]
+                    equations.add(seen.inputs[mask], target, torch.ones(len(target)))
             put(linear, *equations.solve(linear.weight.detach(), ridge))
-        own.advance(layer)
+        for _ in own.advancing(layer):
+            pass
 
 
 def put(linear: nn.Linear, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -56,19 +58,17 @@ def put(linear: nn.Linear, weight: Tensor, bias: Tensor | None = None) -> None:
 
 
 class _Observed:
-    """What enters and leaves a part's linear layer and what is added to it, ``[tokens, ...]`` a batch, no padding."""
+    """What last entered and left a part's linear layer and was added to its output, ``[texts, tokens, ...]``."""
 
-    def __init__(self, residual: nn.Linear, linear: nn.Linear, real: list[Tensor]) -> None:
-        self.inputs: list[Tensor] = []
-        self.outputs: list[Tensor] = []
-        self.added: list[Tensor] = []
+    inputs: Tensor
+    output: Tensor
+    added: Tensor
 
-        def behind(entered: Tensor, left: Tensor) -> None:
-            mask = real[len(self.inputs)]
-            self.inputs.append(entered[mask])
-            self.outputs.append(left[mask])
+    def __init__(self, part: Sublayer) -> None:
+        self.hooks = [(part.linear, self._behind), (part.residual, self._before)]
 
-        def before(entered: Tensor, left: Tensor) -> None:
-            self.added.append(entered[real[len(self.added)]])
+    def _behind(self, entered: Tensor, left: Tensor) -> None:
+        self.inputs, self.output = entered, left
 
-        self.hooks = [(linear, behind), (residual, before)]
+    def _before(self, entered: Tensor, left: Tensor) -> None:
+        self.added = entered

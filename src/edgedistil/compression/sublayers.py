@@ -124,6 +124,8 @@ class Blocks:
                 found = self._blocks[index](hidden, *inputs, **named)
                 yield found[0] if isinstance(found, tuple) else found
 
-    def advance(self, index: int) -> None:
-        """Put the outputs of a layer into :attr:`hidden`."""
-        self.hidden = list(self.run(index))
+    def advancing(self, index: int) -> Iterator[Tensor]:
+        """:meth:`run`, each output taking the place of its input in :attr:`hidden`."""
+        for number, found in enumerate(self.run(index)):
+            self.hidden[number] = found
+            yield found
