@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..learning.quiet import quiet
-from ..store.files import link_or_copy
 from .budgeted import budget_here, cost_here
+from .changed import leave_changed
 
 log = logging.getLogger("edgedistil")
 
@@ -32,23 +32,10 @@ def prune(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def finish_cut(network: Any, request: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
-    """Leave a cut model's folder, with its own answers as reference; returns ``facts`` and those of the model."""
-    from ..models.folder import count_parameters, save_model
-    from ..models.reference import equal_share, read_reference, write_reference
-    from ..models.shrunken import structure_of
+    """Leave a cut model's folder; returns ``facts`` and those of the model."""
+    from ..models.folder import count_parameters
 
-    output, source = Path(request["output"]), Path(request["inputs"]["model"])
-    save_model(network, output, {"title": request["label"], "lines": [f"parameters: {count_parameters(network)}"]})
-    take_tokenizer(source, output)
-    ids, types, dense = read_reference(source)
-    write_reference(network, output, ids, types, seed=0)
-    _, _, pruned = read_reference(output)
-    return {
-        **facts,
-        "parameters": count_parameters(network),
-        "structure": structure_of(network),
-        "reference_answers_changed": 1 - equal_share(pruned, dense),
-    }
+    return facts | leave_changed(network, request, f"parameters: {count_parameters(network)}")
 
 
 def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -95,10 +82,3 @@ def units_of(network: Any) -> list[tuple[int, int]]:
 
 def _count(batches: list[dict[str, Any]]) -> int:
     return sum(len(batch["input_ids"]) for batch in batches)
-
-
-def take_tokenizer(source: Path, output: Path) -> None:
-    """The tokenizer's files of one model folder, in another."""
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        if (source / name).is_file():
-            link_or_copy(source / name, output / name)

@@ -9,7 +9,7 @@ from typing import Any
 from ..config.canonical import compares_layers
 from ..learning.quiet import quiet
 from . import teaching
-from .compress import take_tokenizer
+from .changed import leave_changed
 from .held_out import held_out
 
 log = logging.getLogger("edgedistil")
@@ -37,15 +37,13 @@ def taught(
     import lightning
 
     from ..config.build import check_nodes
-    from ..models.folder import count_parameters, save_model
-    from ..models.reference import read_reference, write_reference
-    from ..models.shrunken import load_model, structure_of
+    from ..models.shrunken import load_model
     from ..tasks.encode import load_tokenizer
     from ..tasks.material import material
     from .train import fit
 
     quiet()
-    options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
+    options, source = request["options"], Path(request["inputs"]["model"])
     chosen, task = options[group], options["task"]
     given = _teacher(request, chosen["objective"])
     handed_in = ("network", "optimizer", "scheduler", *given)
@@ -67,10 +65,7 @@ def taught(
         network = network.cpu().float().eval()
         after = judged.scores(network) if len(judged) else None
     log.info("%s: held out %s, before %s", request["label"], after, before)
-    save_model(network, output, {"title": request["label"], "lines": [f"{group} steps: {trainer.global_step}"]})
-    take_tokenizer(source, output)
-    ids, types, _ = read_reference(source)
-    write_reference(network, output, ids, types, seed=0)
+    left = leave_changed(network, request, f"{group} steps: {trainer.global_step}")
     return {
         "steps": trainer.global_step,
         "texts": count,
@@ -78,8 +73,7 @@ def taught(
         "held_out": after,
         "held_out_before": before,
         "held_out_texts": len(judged),
-        "parameters": count_parameters(network),
-        "structure": structure_of(network),
+        **left,
     }
 
 
