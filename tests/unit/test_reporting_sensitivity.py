@@ -63,7 +63,7 @@ TABLE = {"tokens": 32, "distinct_last": True, "parts": {
 @pytest.fixture
 def exported(artifact: Callable[..., Path]) -> Path:
     """A model cut twice with a device's table, and exported with its nodes judged."""
-    config = {"config.json": {"dim": 32, "n_heads": 4, "hidden_dim": 64}}
+    config = {"config.json": {"model_type": "distilbert", "dim": 32, "n_heads": 4, "hidden_dim": 64}}
     trained = artifact("train", "t", {}, {}, config)
     profile = artifact("profile", "l", {}, {"model": trained}, {"latency_table.json": TABLE})
     first = artifact("prune", "p1", pruned_facts((3, 48), (4, 64), curves=curves()),
@@ -102,7 +102,7 @@ def test_nodes_are_listed_with_what_they_became(exported: Path) -> None:
 
 
 def test_without_a_device_there_are_no_milliseconds(artifact: Callable[..., Path]) -> None:
-    config = {"config.json": {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}}
+    config = {"config.json": {"model_type": "bert", "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}}
     trained = artifact("train", "t", {}, {}, config)
     cut = artifact("prune", "p", pruned_facts((3, 48), curves=curves(1)), {"model": trained}, config)
     text = sensitivity_tables(found_in(cut, [])[0])
@@ -111,7 +111,7 @@ def test_without_a_device_there_are_no_milliseconds(artifact: Callable[..., Path
 
 
 def test_a_gradual_cut_is_a_path_of_structures(artifact: Callable[..., Path], tmp_path: Path) -> None:
-    config = {"config.json": {"dim": 32, "n_heads": 4, "hidden_dim": 64}}
+    config = {"config.json": {"model_type": "distilbert", "dim": 32, "n_heads": 4, "hidden_dim": 64}}
     before = {"structure.json": {"head_size": 8, "layers": [{"heads": 4, "ffn": 64}, {"heads": 3, "ffn": 48}]}}
     trained = artifact("train", "t", {}, {}, config | before)
     path = [

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..compression.units import HEADS, unit_weights
 from ..errors import UserError
+from ..models.shape import shape_of_config
 from ..models.structure import read_structure
 from ..store.files import read_json
 from ..store.store import ARTIFACT_FILE, Store
@@ -150,7 +151,7 @@ def _parts(
 ) -> list[PartCurve]:
     """Curves of the first cut, with what was left in the end (``structure``); a gradual cut has none."""
     facts = prune["facts"]
-    each = unit_weights(_config(folder)["width"], facts["structure"]["head_size"])
+    each = unit_weights(_shape(folder)["width"], facts["structure"]["head_size"])
     parts = []
     for curve in facts.get("curves", []):
         heads = curve["kind"] == HEADS
@@ -177,17 +178,13 @@ def _structure_before(folder: Path, prune: dict[str, Any]) -> list[dict[str, int
         return list(structure["layers"])
     layers = len(prune["facts"]["structure"]["layers"])
     if model is not None:
-        config = _config(model)
-        return [{"heads": config["heads"], "ffn": config["ffn"]}] * layers
+        shape = _shape(model)
+        return [{"heads": shape["heads"], "ffn": shape["neurons"]}] * layers
     raise UserError(f"the model that {prune['label']!r} was cut from is no longer in the store; make it again")
 
 
-def _config(folder: Path) -> dict[str, int]:
-    """Width, heads and FFN width of a BERT's or DistilBERT's ``config.json``."""
-    config = read_json(folder / "config.json")
-    names = {"width": ("dim", "hidden_size"), "heads": ("n_heads", "num_attention_heads")}
-    names["ffn"] = ("hidden_dim", "intermediate_size")
-    return {key: int(config.get(one) or config[other]) for key, (one, other) in names.items()}
+def _shape(folder: Path) -> dict[str, Any]:
+    return shape_of_config(read_json(folder / "config.json"))
 
 
 def _times(table: dict[str, Any] | None, kind: str, last: bool) -> dict[int, float]:
