@@ -102,7 +102,8 @@ def test_nodes_are_listed_with_what_they_became(exported: Path) -> None:
 
 
 def test_without_a_device_there_are_no_milliseconds(artifact: Callable[..., Path]) -> None:
-    config = {"config.json": {"model_type": "bert", "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}}
+    bert = {"model_type": "bert", "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    config = {"config.json": bert}
     trained = artifact("train", "t", {}, {}, config)
     cut = artifact("prune", "p", pruned_facts((3, 48), curves=curves(1)), {"model": trained}, config)
     text = sensitivity_tables(found_in(cut, [])[0])
