@@ -57,10 +57,10 @@ peers: install-peers embedded-model  ## our INT8 beside OpenVINO, CTranslate2, O
 test: lint test-unit test-integration  ## lint, unit and integration tests
 
 test-unit: $(STAMP)  ## fast tests, no network
-	$(PYTHON) -m pytest -n auto --maxprocesses 8 tests/unit
+	$(PYTHON) -m pytest -n auto --maxprocesses 8 --durations 15 tests/unit
 
 test-integration: $(STAMP) embedded-model  ## the scripts as a user runs them
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile tests/integration
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 25 tests/integration
 
 test-real: $(STAMP) embedded-model  ## tests on real data: EDGEDISTIL_DATA=DIR make test-real
 	$(PYTHON) -m pytest tests/real
