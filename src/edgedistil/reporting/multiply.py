@@ -110,8 +110,9 @@ def drop_sum(four: Four, answers: str = "predictions") -> dict[str, float] | Non
     neither, first, second, both = (r.astype(int) for r in right)
     excess = first + second - neither - both
     _, place = np.unique(np.arange(len(excess)) if sentences is None else sentences, return_inverse=True)
-    sums, texts = np.bincount(place, excess), np.bincount(place)
-    drawn = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=_RESAMPLES)
+    # Sentences of as many texts and the same sum are one kind: few kinds, however many sentences.
+    (sums, texts), counts = np.unique([np.bincount(place, excess), np.bincount(place)], axis=1, return_counts=True)
+    drawn = np.random.default_rng(0).multinomial(counts.sum(), counts / counts.sum(), size=_RESAMPLES)
     resampled = drawn @ sums / (drawn @ texts)
     low, high = np.percentile(100 * resampled, [2.5, 97.5])
     return {
