@@ -11,7 +11,7 @@ from edgedistil.compression.curves import Scores
 from edgedistil.compression.importance import FisherImportance, MagnitudeImportance, TaylorImportance
 from edgedistil.compression.magnitude import prune_magnitude
 from edgedistil.compression.structured import Kept, cut
-from edgedistil.compression.units import unit_weights
+from edgedistil.measurement.units import unit_weights
 from edgedistil.models.layers import encoder_layers
 from edgedistil.tasks.batching import collate
 

@@ -9,7 +9,6 @@ import pytest
 from edgedistil.compression.costs import Cost, check_cuts, cost_of, falling, rounded_up, structure_of, with_vocabulary
 from edgedistil.compression.curves import Curve
 from edgedistil.compression.search import Budget, parts_of, search
-from edgedistil.compression.units import unit_weights
 from edgedistil.errors import UserError
 from edgedistil.export.files import save
 from edgedistil.export.graph import write_graph
@@ -18,6 +17,7 @@ from edgedistil.export.reading import read_model
 from edgedistil.export.weights import ModelWeights
 from edgedistil.measurement.flops import graph_flops
 from edgedistil.measurement.latency_table import LatencyTable
+from edgedistil.measurement.units import unit_weights
 from edgedistil.models.folder import count_parameters
 from edgedistil.models.layers import encoder_layers
 

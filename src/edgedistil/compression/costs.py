@@ -20,7 +20,7 @@ from ..export.weights import Array, ClassificationHead, LayerWeights, Linear, Mo
 from ..export.writer import GraphWriter
 from ..measurement.flops import graph_flops
 from ..measurement.latency_table import LatencyTable
-from .units import HEADS, NEURONS
+from ..measurement.units import HEADS, NEURONS
 
 # (heads, neurons) of each layer.
 Structure = Sequence[tuple[int, int]]

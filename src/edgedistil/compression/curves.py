@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..measurement.units import HEADS
 from .sublayers import sublayers
-from .units import HEADS
 
 
 @dataclass(frozen=True)

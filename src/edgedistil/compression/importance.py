@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..measurement.units import HEADS
 from .curves import Curve, Scores
 from .objective import Batch, curvature, losses
 from .search import parameter_cost
 from .sublayers import gradients, sublayers
-from .units import HEADS
 
 __all__ = [
     "FisherImportance",

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..measurement.units import HEADS, unit_weights
 from ..models.layers import encoder_layers
 from .curves import Curve
 from .sublayers import sublayers
-from .units import HEADS, unit_weights
 
 # What a part costs with so many units kept: cost(kind, layer, kept).
 Cost = Callable[[str, int, int], float]

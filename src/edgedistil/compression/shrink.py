@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..measurement.units import HEADS
 from .curves import Curve, Scores, curves_of
 from .objective import Batch, answered
 from .reconstruction import put, reconstruct
 from .search import Budget, parameter_budget, parts_of, search
 from .structured import Kept, cut
 from .sublayers import sublayers
-from .units import HEADS
 
 # What is said of a model's units by looking at texts: see importance.py.
 Importance = Callable[[Any, list[Batch]], Scores | list[Curve]]

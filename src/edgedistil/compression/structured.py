@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..measurement.units import HEADS, NEURONS, unit_weights
 from ..models.layers import Layer, encoder_layers
-from .units import HEADS, NEURONS, unit_weights
 
 
 @dataclass(frozen=True)

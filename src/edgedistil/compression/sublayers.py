@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..measurement.units import HEADS, NEURONS
 from ..models.layers import encoder, encoder_layers
 from .objective import Batch, answers
-from .units import HEADS, NEURONS
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..compression.units import HEADS, unit_weights
 from ..errors import UserError
-from ..models.shape import shape_of_config
-from ..models.structure import read_structure
+from ..measurement.units import HEADS, unit_weights
 from ..store.files import read_json
 from ..store.store import ARTIFACT_FILE, Store
 from .table import markdown
@@ -151,7 +149,7 @@ def _parts(
 ) -> list[PartCurve]:
     """Curves of the first cut, with what was left in the end (``structure``); a gradual cut has none."""
     facts = prune["facts"]
-    each = unit_weights(_shape(folder)["width"], facts["structure"]["head_size"])
+    each = unit_weights(_config(folder)["width"], facts["structure"]["head_size"])
     parts = []
     for curve in facts.get("curves", []):
         heads = curve["kind"] == HEADS
@@ -173,18 +171,21 @@ def _structure_before(folder: Path, prune: dict[str, Any]) -> list[dict[str, int
     """Of the model that a prune step read: its ``structure.json``, else layers that are all as its config says."""
     source = prune["inputs"]["model"]
     model = Store(folder.parents[2]).find(source["step"], source["fingerprint"])
-    structure = read_structure(model) if model is not None else {}
-    if structure:
-        return list(structure["layers"])
+    if model is not None and (model / "structure.json").is_file():
+        return list(read_json(model / "structure.json")["layers"])
     layers = len(prune["facts"]["structure"]["layers"])
     if model is not None:
-        shape = _shape(model)
-        return [{"heads": shape["heads"], "ffn": shape["neurons"]}] * layers
+        config = _config(model)
+        return [{"heads": config["heads"], "ffn": config["ffn"]}] * layers
     raise UserError(f"the model that {prune['label']!r} was cut from is no longer in the store; make it again")
 
 
-def _shape(folder: Path) -> dict[str, Any]:
-    return shape_of_config(read_json(folder / "config.json"))
+def _config(folder: Path) -> dict[str, int]:
+    """Width, heads and FFN width of a BERT's or DistilBERT's ``config.json``."""
+    config = read_json(folder / "config.json")
+    names = {"width": ("dim", "hidden_size"), "heads": ("n_heads", "num_attention_heads")}
+    names["ffn"] = ("hidden_dim", "intermediate_size")
+    return {key: int(config.get(one) or config[other]) for key, (one, other) in names.items()}
 
 
 def _times(table: dict[str, Any] | None, kind: str, last: bool) -> dict[int, float]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..compression.units import HEADS, NEURONS
+from ..measurement.units import HEADS, NEURONS
 from .sensitivity import Sensitivity
 
 # Nodes beyond these, the mildest, are left to the table.

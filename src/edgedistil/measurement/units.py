@@ -1,4 +1,4 @@
-"""What is cut: attention heads and FFN neurons, and how many weights one of each owns."""
+"""What pruning counts in: attention heads and FFN neurons, and how many weights one of each owns."""
 
 HEADS, NEURONS = "heads", "neurons"
 
