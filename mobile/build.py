@@ -142,7 +142,7 @@ def build_android(options: argparse.Namespace, output: Path) -> dict[str, Any]:
     ndk = options.ndk or (Path(os.environ["ANDROID_NDK_HOME"]) if os.environ.get("ANDROID_NDK_HOME") else None)
     how = "get it with Android Studio (SDK tools) or sdkmanager 'ndk;27.2.12479018', then set ANDROID_NDK_HOME or --ndk"
     if ndk is None:
-        raise BuildError(f"no Android NDK: {how}. Without one, build linux-arm64: it needs nothing of Android, but no phone has run it yet")
+        raise BuildError(f"no Android NDK: {how}; or build linux-arm64, which needs none (no phone has run it yet)")
     name = f"{ANDROID_COMPILERS[options.abi]}{ANDROID_API}-clang++"
     found = sorted(ndk.glob(f"toolchains/llvm/prebuilt/*/bin/{name}"))
     if not options.compiler and not found:

@@ -161,7 +161,7 @@ class Worker:
         except BrokenPipeError:
             return self._last_words("exit")
         lines = self._process.stdout.read().splitlines()
-        if lines[-1:] and lines[-1].strip() == '{"end":0}':
+        if lines[-1:] and lines[-1].replace(" ", "") == '{"end":0}':
             return None
         return f"{self._last_words('exit')}; its end marker is missing, so the run was torn"
 

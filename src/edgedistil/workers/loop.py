@@ -1,9 +1,9 @@
 """The worker's side of the protocol: one JSON object a line in, one out. Standard library only.
 
 Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches), ``time`` (name, start, count), ``tokenize``
-(texts), ``predict`` (texts, or ids and types), ``spans`` (ids, types), ``probe``, ``memory``, ``usage``, ``exit``. Times
-of day are nanoseconds of the system-wide monotonic clock, so that the process that started the worker can subtract its
-own. The native runner (``mobile/``) answers the same requests; having no tokenizer, it takes ids alone.
+(texts), ``predict`` (texts, or ids with types), ``spans`` (ids, types), ``probe``, ``memory``, ``usage``, ``exit``.
+Times of day are nanoseconds of the system-wide monotonic clock, so that the process that started the worker can
+subtract its own. The native runner (``mobile/``) answers the same requests; having no tokenizer, it takes ids alone.
 """
 
 import json
