@@ -3,8 +3,6 @@
 import json
 import os
 import subprocess
-import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,28 +15,13 @@ from edgedistil.export.precision import DynamicInt8, Float32
 from edgedistil.export.reading import read_model
 from edgedistil.workers.client import Worker, WorkerError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 # Seven-bit weights saturate on no processor, so that every host has the same integers.
 INT8 = DynamicInt8(embeddings=True, weights="s8_7bit")
 
 
-def build(target: str, output: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "mobile" / "build.py"), target, "--output", str(output), *more]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=280)
-
-
-def built(target: str, output: Path) -> Path:
-    """The folder of a target; skipped where its tools or files can't be had, an error when it does not compile."""
-    done = build(target, output)
-    if done.returncode == 2 and " failed:" not in done.stderr:
-        pytest.skip(f"{target}: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
-    return output
-
-
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(built("host", tmp_path_factory.mktemp("host")) / "edgedistil_runner")
+def program(built: Callable[[str], Path]) -> str:
+    return str(built("host") / "edgedistil_runner")
 
 
 @pytest.fixture
@@ -250,11 +233,11 @@ def test_a_whole_run_ends_with_its_marker(program: str) -> None:
 
 
 MALFORMED = [
-    b"", b"{", b'{"op": "usage"', b'{"op": "usa', b'{"op": "usage"} x', b'{"op": "usage",}', b"{op: 1}", b"nul", b"[1,]",
-    b'{"op": "usage", "op": "usage"}', b'{"a": 01}', b'{"a": +1}', b'{"a": 1.}', b'{"a": .5}', b'{"a": 1e}', b'{"a": -}',
-    b'{"a": 1e999}', b'{"a": NaN}', b'{"a": "\\x"}', b'{"a": "\\u12"}', b'{"a": "\\ud800"}', b'{"a": "\\udc00\\ud800"}',
-    b'{"a": "\t"}', b'{"a": "\xff"}', b'{"a": "\xc0\xaf"}', b'{"a": "\xed\xa0\x80"}', b'{"a": "\xf5\x80\x80\x80"}',
-    b'{"a": "\xe2\x82', b'{"a": \x00}', b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}",
+    b"", b"{", b'{"op": "usage"', b'{"op": "usa', b'{"op": "usage"} x', b'{"op": "usage",}', b"{op: 1}", b"nul",
+    b"[1,]", b'{"op": "usage", "op": "usage"}', b'{"a": 01}', b'{"a": +1}', b'{"a": 1.}', b'{"a": .5}', b'{"a": 1e}',
+    b'{"a": -}', b'{"a": 1e999}', b'{"a": NaN}', b'{"a": "\\x"}', b'{"a": "\\u12"}', b'{"a": "\\ud800"}',
+    b'{"a": "\\udc00\\ud800"}', b'{"a": "\t"}', b'{"a": "\xff"}', b'{"a": "\xc0\xaf"}', b'{"a": "\xed\xa0\x80"}',
+    b'{"a": "\xf5\x80\x80\x80"}', b'{"a": "\xe2\x82', b'{"a": \x00}', b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}",
 ]
 
 
@@ -333,59 +316,3 @@ def test_own_clock_counts_from_the_start_of_the_process_on_its_device(
         assert cold["started"] > 0
         totals.append(cold["started"])
     assert totals[0] > 500 > 400 > totals[1]
-
-
-def test_missing_tools_and_files_are_named(tmp_path: Path) -> None:
-    for target, more, message in (
-        ("host", ["--compiler", "no-such-compiler"], "no no-such-compiler on this machine. Install one"),
-        ("host", ["--library", str(tmp_path / "x.so")], "no library"),
-        ("host", ["--headers", str(tmp_path)], "no onnxruntime_c_api.h in"),
-        ("linux-arm64", ["--compiler", "no-such-cross"], "apt-get install g++-aarch64-linux-gnu"),
-        ("android", [], "no Android NDK"),
-        ("android", ["--ndk", str(tmp_path)], "this is no NDK"),
-    ):
-        done = build(target, tmp_path / "out", *more, ANDROID_NDK_HOME="")
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-        assert done.stderr.startswith("error: ")
-        assert message in done.stderr
-
-
-def test_a_download_with_other_bytes_is_refused_and_removed(tmp_path: Path) -> None:
-    wrong = tmp_path / "libonnxruntime-dev_1.21.0%2bdfsg-1_amd64.deb"
-    wrong.write_bytes(b"not it")
-    done = build("host", tmp_path / "out", "--downloads", str(tmp_path))
-    assert done.returncode == 2
-    assert "has SHA-256" in done.stderr
-    assert not wrong.exists()
-
-
-def test_android_folder_is_made_of_the_archive_and_the_ndk(tmp_path: Path) -> None:
-    """A compiler that only writes down how it was called stands in for the NDK's."""
-    tools = tmp_path / "ndk" / "toolchains" / "llvm" / "prebuilt" / "linux-x86_64" / "bin"
-    tools.mkdir(parents=True)
-    compiler = tools / "aarch64-linux-android24-clang++"
-    compiler.write_text(f"#!{sys.executable}\nimport sys\na = sys.argv\n"
-                        "if '-o' in a: open(a[a.index('-o') + 1], 'w').write(' '.join(a) + sys.stdin.read())\n")
-    compiler.chmod(0o755)
-    archive = tmp_path / "onnxruntime-android-9.9.9.aar"
-    with zipfile.ZipFile(archive, "w") as made:
-        made.writestr("headers/onnxruntime_c_api.h", "header")
-        made.writestr("jni/arm64-v8a/libonnxruntime.so", "library")
-    out = tmp_path / "out"
-    done = build("android", out, "--ndk", str(tmp_path / "ndk"), "--aar", str(archive))
-    assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in out.iterdir()) == ["edgedistil_runner", "libonnxruntime.so", "manifest.json"]
-    assert (out / "libonnxruntime.so").read_text() == "library"
-    called = (out / "edgedistil_runner").read_text()
-    assert "-Wl,-z,max-page-size=16384" in called
-    assert '#include "main.cpp"' in called
-    manifest = json.loads((out / "manifest.json").read_text())
-    assert (manifest["machine"], manifest["onnxruntime"], manifest["pinned"]) == ("aarch64", "9.9.9", False)
-    assert manifest["files"]["libonnxruntime.so"]["bytes"] == 7
-    lacking = build("android", out, "--ndk", str(tmp_path / "ndk"), "--aar", str(archive), "--abi", "x86_64")
-    assert lacking.returncode == 2
-
-
-def test_no_onnx_runtime_file_is_kept_in_the_repository() -> None:
-    kept = {path.name for path in (REPOSITORY / "mobile").rglob("*") if path.is_file() and "__pycache__" not in str(path)}
-    assert not {name for name in kept if name.startswith("onnxruntime") or name.endswith((".so", ".aar", ".deb"))}
