@@ -312,7 +312,7 @@ def built(
             # Code that does not compile is no reason to skip.
             if done.returncode == 2 and " failed:" not in done.stderr:
                 pytest.skip(f"{target}: {done.stderr.strip()}")
-            assert done.returncode == 0, done.stderr
+            assert (done.returncode, done.stderr) == (0, "")
             made[target] = output
         return made[target]
 

@@ -316,3 +316,13 @@ def test_own_clock_counts_from_the_start_of_the_process_on_its_device(
         assert cold["started"] > 0
         totals.append(cold["started"])
     assert totals[0] > 500 > 400 > totals[1]
+
+
+def test_own_clock_works_where_the_loader_was_called_by_name(program: str) -> None:
+    shown = subprocess.run(["readelf", "-l", program], capture_output=True, text=True, check=True).stdout
+    loader = shown.split("interpreter: ")[1].split("]")[0]
+    done = subprocess.run([loader, program, "--own-clock", "--cores", "none"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cores 'none' are none" in done.stdout
+    done = subprocess.run([loader, program, "--own-clock"], input='{"op":"usage"}\n', capture_output=True, text=True)
+    assert [list(json.loads(line)) for line in done.stdout.splitlines()] == [["cpu_s"], ["end"]]
