@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def build_host(options: argparse.Namespace, output: Path) -> dict[str, Any]:
     library = options.library or _installed_library()
     if not library.is_file():
         raise BuildError(f"no library {library}: --library names the file libonnxruntime.so.VERSION")
-    compile_program(compiler, headers(options.headers, options.downloads), output)
+    _compile(options, compiler, output)
     link = output / "libonnxruntime.so.1"
     link.unlink(missing_ok=True)
     link.symlink_to(library.resolve())
@@ -107,8 +108,7 @@ def build_arm64(options: argparse.Namespace, output: Path) -> dict[str, Any]:
     advice = "Install the cross compiler: apt-get install g++-aarch64-linux-gnu"
     compiler = _tool(options.compiler, ("aarch64-linux-gnu-g++",), advice)
     wheel = arm64_wheel(options.downloads)
-    included = headers(options.headers, options.downloads)
-    compile_program(compiler, included, output, "-static-libstdc++", "-static-libgcc")
+    _compile(options, compiler, output, "-static-libstdc++", "-static-libgcc")
     library = output / "libonnxruntime.so.1"
     unpack(wheel, f"onnxruntime/capi/libonnxruntime.so.{WHEEL_VERSION}", library)
     _bring_libraries(compiler, output, [output / PROGRAM, library])
@@ -153,16 +153,11 @@ def build_android(options: argparse.Namespace, output: Path) -> dict[str, Any]:
     aar = options.aar or fetch(
         AAR_URL, AAR_SHA256, options.downloads, f"Put the file into {options.downloads} yourself, or give --aar FILE"
     )
-    included = output / "headers"
-    included.mkdir(exist_ok=True)
-    unpack(aar, "headers/onnxruntime_c_api.h", included / "onnxruntime_c_api.h")
-    try:
-        # libc++ and pages of 16 kB: from the NDK itself in every version that is still in use.
-        compile_program(
-            compiler, options.headers or included, output, "-static-libstdc++", "-Wl,-z,max-page-size=16384"
-        )
-    finally:
-        shutil.rmtree(included)
+    with tempfile.TemporaryDirectory() as scratch:
+        unpack(aar, "headers/onnxruntime_c_api.h", Path(scratch) / "onnxruntime_c_api.h")
+        included = options.headers or Path(scratch)
+        # Android 15 and later may have pages of 16 kB.
+        compile_program(compiler, included, output, "-static-libstdc++", "-Wl,-z,max-page-size=16384")
     unpack(aar, f"jni/{options.abi}/libonnxruntime.so", output / "libonnxruntime.so")
     version = re.search(r"onnxruntime-android-([0-9.]+)\.aar$", aar.name)
     return {
@@ -172,6 +167,11 @@ def build_android(options: argparse.Namespace, output: Path) -> dict[str, Any]:
         "start": [f"./{PROGRAM}", "--library", "./libonnxruntime.so"],
         "pinned": aar.name.endswith(f"-{AAR_VERSION}.aar") and sha256(aar) == AAR_SHA256,
     }
+
+
+def _compile(options: argparse.Namespace, compiler: str, output: Path, *flags: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        compile_program(compiler, headers(options.headers, options.downloads, Path(scratch)), output, *flags)
 
 
 def compile_program(compiler: str, included: Path, output: Path, *flags: str) -> None:

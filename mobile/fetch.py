@@ -3,6 +3,7 @@
 import hashlib
 import io
 import lzma
+import os
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def fetch(url: str, expected: str, folder: Path, instead: str) -> Path:
     if file.exists():
         return checked(file, expected)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
         if url.endswith(".deb") and _APT_HELPER.exists():
             command = [str(_APT_HELPER), "download-file", url, str(partial)]
@@ -88,8 +89,8 @@ def fetch(url: str, expected: str, folder: Path, instead: str) -> Path:
     return checked(file, expected)
 
 
-def headers(given: Path | None, downloads: Path) -> Path:
-    """The folder that holds ONNX Runtime's C header: the given one, or one unpacked from the pinned package.
+def headers(given: Path | None, downloads: Path, scratch: Path) -> Path:
+    """The folder that holds ONNX Runtime's C header: the given one, or ``scratch``, filled from the pinned package.
 
     Raises:
         BuildError: the given folder has no such header, or the package can't be had.
@@ -106,14 +107,12 @@ def headers(given: Path | None, downloads: Path) -> Path:
         f"Put the file into {downloads} yourself, or give --headers DIR: the folder of {_HEADER}, from any release of "
         "ONNX Runtime that is no newer than the library",
     )
-    folder = downloads / "headers"
-    folder.mkdir(exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(lzma.decompress(ar_member(package, "data.tar.xz")))) as archive:
         for member in archive:
             if member.isfile() and "/include/onnxruntime/" in member.name and member.name.endswith(".h"):
                 member.name = Path(member.name).name
-                archive.extract(member, folder, filter="data")
-    return folder
+                archive.extract(member, scratch, filter="data")
+    return scratch
 
 
 def ar_member(archive: Path, wanted: str) -> bytes:
