@@ -15,7 +15,7 @@ BOOTSTRAP ?= python3
 SWEEP ?= demo
 ARGS ?=
 
-.PHONY: help install install-peers embedded-model matrix peers test test-unit test-integration test-real test-long lint format clean-store
+.PHONY: help install install-peers embedded-model matrix peers mobile test test-unit test-integration test-real test-long lint format clean-store
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,11 @@ matrix: $(STAMP) embedded-model  ## the demo: 15 cells from a pretrained encoder
 # Which model, task and engines: make peers ARGS="experiment=sst2_minilm task.data_dir=DIR"
 peers: install-peers embedded-model  ## our INT8 beside OpenVINO, CTranslate2, Optimum, torch.compile and torch's INT8 (ARGS=...)
 	@$(PYTHON) bench.py device=cpu_peers compression=int8 $(ARGS)
+
+# Another target: make mobile TARGET=linux-arm64, or TARGET=android with ANDROID_NDK_HOME
+TARGET ?= host
+mobile: $(STAMP)  ## build the native runner for this machine (TARGET=linux-arm64, TARGET=android)
+	@$(PYTHON) mobile/build.py $(TARGET)
 
 test: lint test-unit test-integration  ## lint, unit and integration tests
 

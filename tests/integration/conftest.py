@@ -285,3 +285,35 @@ def artifacts() -> Callable[[Path], dict[str, list[str]]]:
         return found
 
     return listing
+
+
+@pytest.fixture(scope="session")
+def build_native() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``build_native("host", folder, "--option", ..., VARIABLE="x")`` runs ``mobile/build.py``."""
+
+    def run(target: str, output: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(REPOSITORY / "mobile" / "build.py"), target, "--output", str(output), *options]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=280)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def built(
+    build_native: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """``built("host")``: the folder of a native target. Skips where its tools or files can't be had."""
+    made: dict[str, Path] = {}
+
+    def build(target: str) -> Path:
+        if target not in made:
+            output = tmp_path_factory.mktemp(target)
+            done = build_native(target, output)
+            # Code that does not compile is no reason to skip.
+            if done.returncode == 2 and " failed:" not in done.stderr:
+                pytest.skip(f"{target}: {done.stderr.strip()}")
+            assert (done.returncode, done.stderr) == (0, "")
+            made[target] = output
+        return made[target]
+
+    return build

@@ -30,6 +30,9 @@ class Worker:
         python: another interpreter (of a virtual environment with other libraries); this package is lent to it alone,
             not the packages that are installed beside it.
         variables: more of the process's environment.
+        command: another program that speaks the protocol, such as the native runner, alone or through a shell on
+            another device; ``engine`` is only its name then. It must close with an end marker (``{"end": exit code}``),
+            since the exit code of what carries it says nothing of a run that was torn.
     """
 
     def __init__(
@@ -39,8 +42,9 @@ class Worker:
         cores: Sequence[int] | None = None,
         python: str | None = None,
         variables: Mapping[str, str] | None = None,
+        command: Sequence[str] | None = None,
     ) -> None:
-        self.engine, self.threads = engine, threads
+        self.engine, self.threads, self._ends_with_marker = engine, threads, command is not None
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in __exit__)
         self._lent = tempfile.TemporaryDirectory() if python else None
         environment = {
@@ -57,7 +61,7 @@ class Worker:
             environment["PYTHONPATH"] = self._lent.name
         self.spawned_ns = time.monotonic_ns()
         self._process = subprocess.Popen(
-            [python or sys.executable, "-m", PROGRAMS.get(engine, engine)],
+            command or [python or sys.executable, "-m", PROGRAMS.get(engine, engine)],
             stdin=subprocess.PIPE,
             text=True,
             stdout=subprocess.PIPE,
@@ -71,7 +75,10 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None and kind is None:
+        torn = None
+        if kind is None and self._ends_with_marker:
+            torn = self._close_to_marker()
+        elif self._process.poll() is None and kind is None:
             assert self._process.stdin is not None
             self._process.stdin.close()
         else:
@@ -80,6 +87,8 @@ class Worker:
         self._errors.close()
         if self._lent:
             self._lent.cleanup()
+        if torn:
+            raise WorkerError(torn)
 
     def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
         """Send one request and wait for its answer, without using the processor.
@@ -95,21 +104,35 @@ class Worker:
         except BrokenPipeError as error:
             raise WorkerError(self._last_words(op)) from error
         line = self._process.stdout.readline()
-        if not line:
+        if not line.endswith("\n"):
             raise WorkerError(self._last_words(op))
         answer: dict[str, Any] = json.loads(line)
+        if self._ends_with_marker and "end" in answer:
+            raise WorkerError(self._last_words(op))
         if "error" in answer:
             raise WorkerError(f"the {self.engine} worker could not {op}: {answer['error']}")
         return answer
 
-    def load(self, folder: Any, max_length: int, text: tuple[str, ...], quantization: str = "none") -> dict[str, Any]:
+    def load(
+        self,
+        folder: Any,
+        max_length: int,
+        text: tuple[str, ...],
+        quantization: str = "none",
+        **more: Any,
+    ) -> dict[str, Any]:
         """Load a model folder and answer one text.
+
+        Args:
+            more: further fields of the request. Programs without a tokenizer answer ``ids`` and ``types`` (one row
+                each) in place of the text.
 
         Returns:
             ``cold_start_ms`` by phase (each from the end of the one before, and ``total`` from process start to the
             first logits, without the time that looking at memory took), ``memory`` at the end of loading,
             ``memory_by_phase``, ``peak_resettable`` (whether the peaks of phases are their own) and ``cores`` (where
-            the process may run; None where the system doesn't say).
+            the process may run; None where the system doesn't say); ``facts`` of the device and the engine, when the
+            program brings them. A program that knows by its own device's clock when it was spawned is believed.
         """
         answer = self.ask(
             "load",
@@ -118,14 +141,29 @@ class Worker:
             max_length=max_length,
             text=list(text),
             quantization=quantization,
+            **more,
         )
-        phases, before = {}, self.spawned_ns
+        began = before = answer["clock_ns"].pop("spawned", self.spawned_ns)
+        phases = {}
         for name, end in sorted(answer["clock_ns"].items(), key=lambda item: item[1]):
             phases[name] = round((end - before) / 1e6, 3)
             before = end
-        phases["total"] = round((before - self.spawned_ns) / 1e6, 3)
-        kept = ("memory", "memory_by_phase", "peak_resettable", "cores")
+        phases["total"] = round((before - began) / 1e6, 3)
+        kept = ("memory", "memory_by_phase", "peak_resettable", "cores", *(["facts"] if "facts" in answer else []))
         return {"cold_start_ms": phases, **{key: answer[key] for key in kept}}
+
+    def _close_to_marker(self) -> str | None:
+        """Ends a program by the end of its input; what is wrong with how it ended, None when nothing is."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            return self._last_words("exit")
+        lines = self._process.stdout.read().splitlines()
+        if lines[-1:] and lines[-1].replace(" ", "") == '{"end":0}':
+            return None
+        return f"{self._last_words('exit')}; its end marker is missing, so the run was torn"
 
     def _last_words(self, op: str) -> str:
         code = self._process.wait()

@@ -1,8 +1,9 @@
 """The worker's side of the protocol: one JSON object a line in, one out. Standard library only.
 
 Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches), ``time`` (name, start, count), ``tokenize``
-(texts), ``predict`` (texts), ``spans`` (ids, types), ``probe``, ``memory``, ``usage``, ``exit``. Times of day are
-nanoseconds of the system-wide monotonic clock, so that the process that started the worker can subtract its own.
+(texts), ``predict`` (texts, or ids with types), ``spans`` (ids, types), ``probe``, ``memory``, ``usage``, ``exit``.
+Times of day are nanoseconds of the system-wide monotonic clock, so that the process that started the worker can
+subtract its own. The native runner (``mobile/``) answers the same requests; having no tokenizer, it takes ids alone.
 """
 
 import json
@@ -24,9 +25,10 @@ CORES_VARIABLE = "EDGEDISTIL_CORES"
 class Engine(Protocol):
     """What a worker program must bring. Heavy imports belong into ``load``: the process is pinned before it.
 
-    An engine may also have ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed, and
-    ``spans(ids, types)`` (start and end logits of one window), of models that answer by spans; ``probe()`` (facts of
-    the processor as JSON values) is the calibration worker's.
+    An engine may also have ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed,
+    ``predict_ids(ids, types)`` (logits of one text that was tokenized elsewhere), and ``spans(ids, types)`` (start and
+    end logits of one window), of models that answer by spans; ``probe()`` (facts of the processor as JSON values) is
+    the calibration worker's.
     """
 
     def load(self, request: dict[str, Any]) -> dict[str, int]:
@@ -84,6 +86,12 @@ class _Loop:
             if not hasattr(self._engine, "tokenize"):
                 raise ValueError("this engine has no tokenizer of its own")
             return _timed(self._engine.tokenize, request["texts"], 0, len(request["texts"]))
+        if op == "predict" and "ids" in request:
+            if not hasattr(self._engine, "predict_ids"):
+                raise ValueError("this engine takes texts, not ids")
+            types = request.get("types", [[0] * len(row) for row in request["ids"]])
+            pairs = zip(request["ids"], types, strict=True)
+            return {"logits": [self._engine.predict_ids(*pair) for pair in pairs]}
         if op == "predict":
             return {"logits": self._engine.predict(request["texts"])}
         if op == "spans":

@@ -73,8 +73,12 @@ class OnnxEngine:
         rows = []
         for text in texts:
             encoding = self.tokenize(text)
-            rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0][0].tolist())
+            rows.append(self.predict_ids(encoding.ids, encoding.type_ids))
         return rows
+
+    def predict_ids(self, ids: list[int], types: list[int]) -> list[float]:
+        logits: list[float] = self.run(self.pack([ids], [types]))[0][0].tolist()
+        return logits
 
     def spans(self, ids: list[int], types: list[int]) -> list[list[float]]:
         found = dict(zip(self._outputs, self.run(self.pack([ids], [types])), strict=True))

@@ -69,8 +69,12 @@ class TorchEngine:
         rows = []
         for text in texts:
             encoding = self.tokenize(text)
-            rows.append(self.run(self.pack([encoding.ids], [encoding.type_ids]))[0].float().tolist())
+            rows.append(self.predict_ids(encoding.ids, encoding.type_ids))
         return rows
+
+    def predict_ids(self, ids: list[int], types: list[int]) -> list[float]:
+        logits: list[float] = self.run(self.pack([ids], [types]))[0].float().tolist()
+        return logits
 
     def spans(self, ids: list[int], types: list[int]) -> list[list[float]]:
         return [side[0].float().tolist() for side in self.run(self.pack([ids], [types]))]
