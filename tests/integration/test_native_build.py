@@ -93,12 +93,13 @@ def emulator() -> str:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("core", "isa"),
     [
-        pytest.param("cortex-a53", set(), marks=pytest.mark.long),
+        ("cortex-a53", set()),
         ("cortex-a76", {"asimddp"}),
-        pytest.param("cortex-a710", {"asimddp", "i8mm", "bf16", "sve2"}, marks=pytest.mark.long),
+        ("cortex-a710", {"asimddp", "i8mm", "bf16", "sve2"}),
     ],
 )
 def test_arm64_answers_as_this_machine_does(

@@ -15,6 +15,8 @@ from edgedistil.export.precision import DynamicInt8, Float32
 from edgedistil.export.reading import read_model
 from edgedistil.workers.client import Worker, WorkerError
 
+# The build fetches ONNX Runtime's headers, which is nothing for a CI that is to need no network but the package index.
+pytestmark = pytest.mark.long
 # Seven-bit weights saturate on no processor, so that every host has the same integers.
 INT8 = DynamicInt8(embeddings=True, weights="s8_7bit")
 
