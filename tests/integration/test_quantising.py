@@ -41,7 +41,7 @@ def test_static_ranges_of_smoothed_activations_and_a_4_bit_table(
         "compression.quantization.block_size=16", "compression.quantization.calibration_sentences=100",
     ]  # fmt: skip
     run("compress.py", *tiny, *LOOSE, *chosen, cwd=tmp_path, store=copied).ok()
-    facts = exported(copied, "INT8 static, 4-bit table, entropy, smoothed 0.5")["facts"]
+    facts = exported(copied, "INT8 static, 4-bit table, blocks of 16, entropy, smoothed 0.5")["facts"]
     assert facts["smoothed"] == {"alpha": 0.5, "observed_texts": 100}
     assert facts["static_activations"]["observed_texts"] == 36
 
