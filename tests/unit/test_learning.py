@@ -242,7 +242,7 @@ def test_a_training_by_the_parent_names_the_options_of_its_group(tiny_model: Cal
     scheduler = {"_target_": "edgedistil.learning.schedules.linear_warmup", "_partial_": True}
     models = {"network": tiny_model("distilbert"), "teacher": tiny_model("distilbert")}
     with pytest.raises(UserError, match=r"^compression\.qat\.objective\.temperature=0 is out of range"):
-        teaching.module("compression.qat", chosen, scheduler, **models)
+        teaching.training_module("compression.qat", chosen, scheduler, **models)
     chosen["objective"]["temperature"] = 2.0
-    made = teaching.module("compression.qat", chosen, scheduler, **models)
+    made = teaching.training_module("compression.qat", chosen, scheduler, **models)
     assert made.rate_option == "compression.qat.optimizer.lr"

@@ -54,8 +54,18 @@ LIST_CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "task.metrics": ("accuracy", "f1", "matthews_correlation", "exact_match"),
 }
+# Trainings by the parent.
+_TEACHINGS = ("pruning.between", "recovery", "qat")
+_TEACHING: dict[str, tuple[float, float, bool]] = {
+    "steps": (0, math.inf, False),
+    "batch_size": (1, math.inf, False),
+    "warmup_fraction": (0.0, 1.0, True),
+}
 # name: (lowest, highest, is the highest itself allowed)
 RANGES: dict[str, tuple[float, float, bool]] = {
+    **{f"compression.{group}.{key}": bounds for group in _TEACHINGS for key, bounds in _TEACHING.items()},
+    "compression.recovery.epochs": (1, math.inf, False),
+    "compression.qat.epochs": (1, math.inf, False),
     "compression.pruning.ratio": (0.0, 1.0, False),
     "compression.pruning.calibration_sentences": (16, math.inf, False),
     "compression.pruning.ffn_multiple": (1, math.inf, False),
@@ -63,20 +73,9 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "compression.pruning.tokens": (3, 8192, True),
     "compression.pruning.profile_seconds": (0.1, 3600, True),
     "compression.pruning.steps": (1, 1000, True),
-    "compression.pruning.between.steps": (0, math.inf, False),
-    "compression.pruning.between.batch_size": (1, math.inf, False),
-    "compression.pruning.between.warmup_fraction": (0.0, 1.0, True),
     "compression.pruning.ridge": (0.0, 1e6, True),
     "compression.pruning.rounds": (1, 64, True),
-    "compression.recovery.steps": (0, math.inf, False),
-    "compression.recovery.epochs": (1, math.inf, False),
-    "compression.recovery.batch_size": (1, math.inf, False),
     "compression.embeddings.rank": (1, math.inf, False),
-    "compression.qat.steps": (0, math.inf, False),
-    "compression.qat.epochs": (1, math.inf, False),
-    "compression.qat.batch_size": (1, math.inf, False),
-    "compression.qat.warmup_fraction": (0.0, 1.0, True),
-    "compression.recovery.warmup_fraction": (0.0, 1.0, True),
     "compression.quantization.calibration_sentences": (96, math.inf, False),
     "compression.quantization.slack": (0.0, 100.0, True),
     "compression.quantization.block_size": (16, 256, True),

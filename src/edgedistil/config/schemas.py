@@ -116,13 +116,21 @@ class Pruning:
 
 
 @dataclass
-class QuantisationAware(Teaching):
+class LongTeaching(Teaching):
+    """What a training of its own can do besides: whole epochs, and copies of texts."""
+
     epochs: int | None = None
     augmentation: bool = False
 
 
 @dataclass
-class Recovery(QuantisationAware):
+class QuantisationAware(LongTeaching):
+    pass
+
+
+@dataclass
+class Recovery(LongTeaching):
+    method: str = MISSING
     again: bool = False
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from .cells import PARTS, Measured, Parts, eager_ratio, part_label, same
-from .rows import peak_rss_mb, timed
+from .rows import peak_rss_mb, timed, valid
 from .table import markdown
 
 # With fewer rows there is nothing to add up.
@@ -80,9 +80,9 @@ def _costs(record: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
     if not timed(record):
         return ["-", "-", "", f"{size:.1f}", smaller, "-"]
     own, other = eager_ratio(record), eager_ratio(before) if before else None
-    valid = all(r.get("valid", True) for r in (record, before or {}))
-    faster = f"× {own['ratio'] / other['ratio']:.2f}" if own and other and valid else ""
-    remark = "" if record.get("valid", True) else " INVALID"
+    quotable = valid(record) and valid(before or {})
+    faster = f"× {own['ratio'] / other['ratio']:.2f}" if own and other and quotable else ""
+    remark = "" if valid(record) else " INVALID"
     latency = record["latency"].get("tokens_32")
     return [
         f"{latency['latency_ms_p50']:.2f}" if latency else "-",

@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..measurement.noninferiority import Drop, drop, drop_of_counts
 from ..store.files import read_json
 from .cells import Measured, eager_ratio
-from .rows import timed
+from .rows import timed, valid
 from .table import markdown
 
 _FOLDER = Path(__file__).parent / "goal_tables"
@@ -83,11 +83,7 @@ def _one_of_each_seed(group: Sequence[Measured]) -> list[Measured]:
 
 
 def _worth(cell: Measured) -> tuple[bool, bool]:
-    return timed(cell.record), _valid(cell)
-
-
-def _valid(cell: Measured) -> bool:
-    return bool(cell.record.get("valid", True))
+    return timed(cell.record), valid(cell.record)
 
 
 def _matches(wanted: dict[str, Any], cell: Measured) -> bool:
@@ -220,7 +216,7 @@ def _line(a: Answer, everything: Sequence[Measured], goals: dict[str, Any], test
     speed = speed_of(clocked, goals["baseline"], goals["scenario"]) if clocked else None
     shown = f"{speed.value:.2f} [{speed.low:.2f}, {speed.high:.2f}]" if speed else "-"
     shown += f" ({len(clocked)} of {len(cells)} seeds)" if speed and len(clocked) < len(cells) else ""
-    invalid = sum(not _valid(cell) for cell in clocked)
+    invalid = sum(not valid(cell.record) for cell in clocked)
     verdict = verdict_of_speed(speed, goal["faster"])
     if speed and invalid:
         verdict = f"not to be quoted: {invalid} of {len(clocked)} runs INVALID"

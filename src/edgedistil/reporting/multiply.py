@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .cells import Measured, eager_ratio, part_label, same, without
+from .rows import valid
 from .table import markdown
 
 PAIRS = (
@@ -77,7 +78,7 @@ def size_product(four: Four) -> tuple[float, float, float]:
 def speed_product(four: Four) -> dict[str, float] | None:
     """``first``, ``second``, ``both``: times faster at 32 tokens; ``share`` of the product that both reach, and its
     95 % interval ``low``, ``high``; None where no engine stands beside all four cells, or a run is INVALID."""
-    if not all(cell.record.get("valid", True) for cell in four.all):
+    if not all(valid(cell.record) for cell in four.all):
         return None
     for baseline in ("torch_fp32", "onnxruntime_fp32"):
         ratios = [eager_ratio(cell.record, baseline) for cell in four.all]
@@ -158,7 +159,7 @@ def _line(four: Four, tested: bool) -> list[str]:
         words.append(f"speed {_word(speed['share'], speed['low'], speed['high'], 1, 'less', 'more')}")
     else:
         line += ["-"] * 3
-        words += [] if all(cell.record.get("valid", True) for cell in four.all) else ["speed: a run is INVALID"]
+        words += [] if all(valid(cell.record) for cell in four.all) else ["speed: a run is INVALID"]
     for answers in ("predictions", "test_predictions")[: 2 if tested else 1]:
         drop = drop_sum(four, answers)
         if not drop:

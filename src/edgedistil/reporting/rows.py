@@ -76,6 +76,11 @@ def timed(record: dict[str, Any]) -> bool:
     return bool(record.get("timed", True))
 
 
+def valid(record: dict[str, Any]) -> bool:
+    """Whether a record's times may be quoted; one without times says nothing against it."""
+    return bool(record.get("valid", True))
+
+
 def _test_figures(record: dict[str, Any]) -> dict[str, Any]:
     """Columns of the test part of the training split, where there is one."""
     test = record.get("test_quality")

@@ -43,16 +43,17 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
     options, folder = request["options"], Path(request["inputs"]["model"])
     if options["task"]["kind"] == QUESTION_ANSWERING:
         return asking.predict(request)
-    kept: dict[str, Any] = {}
+    sentences = None
     if options.get("split") == "test":
         examples, sentences = test_part(request)
-        kept = {} if sentences is None else {"sentences": np.array(sentences, np.int64)}
     else:
         examples = _validation(request, folder)
     with Worker(options["engine"]["engine"], 1, python=request["runtime"].get("interpreter")) as worker:
         worker.load(folder, options["task"]["max_length"], examples.texts[0], options["quantization"])
         logits = worker.ask("predict", texts=[list(t) for t in examples.texts])["logits"]
-    kept |= {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)}
+    kept: dict[str, Any] = {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)}
+    if sentences is not None:
+        kept["sentences"] = np.array(sentences, np.int64)
     save_file(kept, Path(request["output"]) / PREDICTIONS_FILE)
     return {"n": len(examples)}
 

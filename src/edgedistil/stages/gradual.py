@@ -148,7 +148,7 @@ def _taught(network: Any, dense: Any, request: dict[str, Any], texts: Any, index
     data = TextDataModule(
         tokenizer, texts, texts.take([]), pad_id, between["batch_size"], True, options["seed"] + index
     )
-    module = teaching.module(
+    module = teaching.training_module(
         "compression.pruning.between", between, options["scheduler"], network=network.train(), teacher=dense
     )
     trainer = Trainer(

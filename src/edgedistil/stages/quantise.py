@@ -41,7 +41,7 @@ def plan(weights: Any, request: dict[str, Any]) -> Plan:
     facts: dict[str, Any] = {}
     nodes = nodes_of(weights)
     by_hand = matching(quantization.get("exclude", []), nodes)
-    _check_blocks(weights, quantization)
+    _check_blocks(weights, quantization, {node.name for node in by_hand})
     own: dict[str, Any] = {node.name: Float32() for node in by_hand}
     texts = _Texts(request)
     if "smooth" in quantization:
@@ -65,8 +65,8 @@ def plan(weights: Any, request: dict[str, Any]) -> Plan:
     return Plan(weights, quantised({}), kept, facts)
 
 
-def _check_blocks(weights: Any, quantization: dict[str, Any]) -> None:
-    """See that tables that are asked for in 4 bits can be stored so.
+def _check_blocks(weights: Any, quantization: dict[str, Any], excluded: set[str]) -> None:
+    """See that tables that are asked for in 4 bits can be stored so, but for those that stay in FP32.
 
     Raises:
         UserError: the blocks do not divide a table's width.
@@ -74,11 +74,14 @@ def _check_blocks(weights: Any, quantization: dict[str, Any]) -> None:
     four = quantization["method"] == "int4_ort" and quantization["embeddings"] is True
     if not four and quantization["embeddings"] != "int4":
         return
-    for table in (weights.encoder.words, weights.encoder.positions):
-        if table.shape[1] % quantization["block_size"]:
+    from ..export.precision import TABLES
+
+    for name in TABLES:
+        width = getattr(weights.encoder, name).shape[1]
+        if name not in excluded and width % quantization["block_size"]:
             raise UserError(
                 f"compression.quantization.block_size={quantization['block_size']} does not divide the width of "
-                f"{table.shape[1]} that an embedding table has here, which 4 bits need: use a block of 16, 32, 64 or "
+                f"{width} that an embedding table has here, which 4 bits need: use a block of 16, 32, 64 or "
                 "128 that does, or compression.quantization.embeddings=int8"
             )
 

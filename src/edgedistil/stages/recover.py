@@ -60,7 +60,9 @@ def taught(
     judged = held_out(request, tokenizer)
     with within(network):
         before = judged.scores(network.eval()) if len(judged) else None
-        module = teaching.module(f"compression.{group}", chosen, options["scheduler"], network=network.train(), **given)
+        module = teaching.training_module(
+            f"compression.{group}", chosen, options["scheduler"], network=network.train(), **given
+        )
         trainer = fit(module, data, _fitting(options, chosen), request, keep_best=False)
         network = network.cpu().float().eval()
         after = judged.scores(network) if len(judged) else None

@@ -43,7 +43,7 @@ def arguments(request: dict[str, Any], student: Path) -> dict[str, Any]:
     return {"teacher": None if "teacher_logits" in inputs else load_model(Path(inputs["teacher"]))}
 
 
-def module(group: str, chosen: dict[str, Any], scheduler: dict[str, Any], **given: Any) -> Any:
+def training_module(group: str, chosen: dict[str, Any], scheduler: dict[str, Any], **given: Any) -> Any:
     """The LightningModule of a training by the parent, whose messages name the options of its group.
 
     Args:

@@ -25,10 +25,10 @@ CORES_VARIABLE = "EDGEDISTIL_CORES"
 class Engine(Protocol):
     """What a worker program must bring. Heavy imports belong into ``load``: the process is pinned before it.
 
-    An engine may also have ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed,
-    ``predict_ids(ids, types)`` (logits of one text that was tokenized elsewhere), and ``spans(ids, types)`` (start and
-    end logits of one window), of models that answer by spans; ``probe()`` (facts of the processor as JSON values) is
-    the calibration worker's.
+    An engine may also have ``predict(texts)`` (logits of each text or pair, one at a time, unpadded),
+    ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed, ``predict_ids(ids, types)``
+    (logits of one text that was tokenized elsewhere), and ``spans(ids, types)`` (start and end logits of one window),
+    of models that answer by spans; ``probe()`` (facts of the processor as JSON values) is the calibration worker's.
     """
 
     def load(self, request: dict[str, Any]) -> dict[str, int]:
@@ -42,9 +42,6 @@ class Engine(Protocol):
 
     def run(self, packed: Any) -> Any:
         """One inference; returns when the logits are there."""
-
-    def predict(self, texts: list[list[str]]) -> list[list[float]]:
-        """Logits of each text or pair, one at a time, unpadded."""
 
 
 def serve(engine: Engine, started_ns: int) -> None:
@@ -93,6 +90,8 @@ class _Loop:
             pairs = zip(request["ids"], types, strict=True)
             return {"logits": [self._engine.predict_ids(*pair) for pair in pairs]}
         if op == "predict":
+            if not hasattr(self._engine, "predict"):
+                raise ValueError("this engine reads no texts")
             return {"logits": self._engine.predict(request["texts"])}
         if op == "spans":
             if not hasattr(self._engine, "spans"):
