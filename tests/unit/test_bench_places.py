@@ -6,20 +6,21 @@ from typing import Any
 import pytest
 
 from edgedistil.measurement.inputs import batch_scenarios, length_facts, scenarios
-from edgedistil.stages.timing import Place, places
+from edgedistil.stages.site import Here, Place
+from edgedistil.stages.timing import places
 from edgedistil.workers.client import WorkerError
 
 INPUTS = {"candidate": "/c", "parent": "/p", "torch_parent": "/t", "peer": "/x"}
 
 
 def request(engine: str = "onnxruntime", interpreters: dict[str, str] | None = None, **workers: Any) -> dict[str, Any]:
-    options = {"device": {"engine": engine}, "compression": {"quantization": {"method": "nf4"}},
-               "baseline_workers": workers}
+    options = {"device": {"engine": engine}, "engine": {"engine": engine},
+               "compression": {"quantization": {"method": "nf4"}}, "baseline_workers": workers}
     return {"inputs": INPUTS, "options": options, "runtime": {"interpreters": interpreters or {}}}
 
 
 def test_the_candidate_comes_first_and_takes_its_own_method() -> None:
-    assert places(request()) == {"candidate": Place("onnxruntime", Path("/c"))}
+    assert places(request()) == {"candidate": Place("onnxruntime", Path("/c"), candidate=True)}
     assert places(request("torch"))["candidate"].quantization == "nf4"
 
 
@@ -33,8 +34,9 @@ def test_any_number_of_peers_by_data() -> None:
 
 
 def test_a_peer_that_cannot_start_is_an_error_not_a_gap(tmp_path: Path) -> None:
+    place, here = Place("no_such_module", tmp_path), Here({"device": {"threads": 1}, "task": {"max_length": 8}})
     with pytest.raises(WorkerError, match="no_such_module"):
-        Place("no_such_module", tmp_path).worker(1, None).__enter__().load(tmp_path, 8, ("x",))
+        here.load(here.start(place, None).__enter__(), place, ("x",))
 
 
 IDS = [[2, 10, 11, 3], [2, 12, 3], [2, 13, 14, 15, 3]]

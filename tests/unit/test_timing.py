@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from edgedistil.stages.timing import Measured, Place, run
+from edgedistil.stages.site import Here, Place
+from edgedistil.stages.timing import Measured, run
 
 PROGRAM = """
 import os, time
@@ -47,7 +48,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                    "compression": None}
         stand = {"candidate": Place("slow_start", tmp_path), "quick": Place("quick_start", tmp_path),
                  "slow": Place("slow_start", tmp_path)}
-        return run(options, stand, [("a text",)], [[2, 10, 11, 3]] * 3, None)
+        return run(options, Here(options), stand, [("a text",)], [[2, 10, 11, 3]] * 3, None)
 
     return make
 

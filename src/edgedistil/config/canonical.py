@@ -41,7 +41,7 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     if qat["method"] != "none" and quantization["method"] != "none":
         result["qat"] = qat
     method = quantization["method"]
-    if method in ("nf4", "llm_int8"):
+    if method in ("nf4", "llm_int8", "bf16"):
         result["graph"] = {"padding": True}
     result["quantization"] = canonical_quantization(quantization)
     return result

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from .device import why_not_on
 from .pruning import why_budget_impossible
 
 _ENGINES = {
     "none": ("onnxruntime", "torch"),
+    "fp16": ("onnxruntime", "torch"),
+    "bf16": ("torch",),
     "int8_dynamic": ("onnxruntime",),
     "int8_static": ("onnxruntime",),
     "int4_ort": ("onnxruntime",),
@@ -23,6 +26,11 @@ def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onn
     engine = device["engine"]
     if compression["pruning"]["method"] == "magnitude" and compression["recovery"]["method"] != "none":
         return "recovery would fill the zeros of magnitude pruning again: use compression/recovery=none, or structured"
+    if compression["pruning"].get("budget") == "latency_ms" and device.get("kind", "cpu") != "cpu":
+        return (
+            "compression.pruning.budget=latency_ms is counted by this machine's processor: cut for device=cpu, or use "
+            "compression.pruning.ratio"
+        )
     uncountable = why_budget_impossible(compression, engine)
     if uncountable:
         return uncountable
@@ -39,6 +47,9 @@ def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onn
         if "torch" in _ENGINES[method]:
             return f"{method} is a load-time step of PyTorch without an ONNX file: it needs device.engine={allowed}"
         return f"{method} is made of ONNX Runtime's own operators: it needs device.engine={allowed}"
+    refused = why_not_on(device, method) if "kind" in device else None
+    if refused:
+        return refused
     changed = compression["pruning"]["method"] != "none" or bool({"vocabulary", "embeddings"} & compression.keys())
     if bare_onnx and (changed or method != "none"):
         return "a bare ONNX file is measured as it is: compression needs a Hugging Face folder"

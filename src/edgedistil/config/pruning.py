@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..errors import UserError
+from .quantization import at_load
 
 # budget: (unit in a cell's name, what one unit of the name is in the option's own measure, example)
 _UNITS: dict[str, tuple[str, float, str]] = {
@@ -92,7 +93,7 @@ def _otherwise(pruning: dict[str, Any]) -> str:
 def why_budget_impossible(compression: dict[str, Any], engine: str) -> str | None:
     """Why a budget can't be counted for this precision and engine, or None when it can."""
     budget, method = compression["pruning"].get("budget", "ratio"), compression["quantization"]["method"]
-    if budget in ("size_mb", "latency_ms") and (method in ("nf4", "llm_int8") or engine != "onnxruntime"):
+    if budget in ("size_mb", "latency_ms") and (at_load(method, engine) or engine != "onnxruntime"):
         return (
             f"compression.pruning.budget={budget} is of ONNX files: it needs device.engine=onnxruntime and a precision "
             "that has one"

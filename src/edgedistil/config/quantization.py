@@ -6,6 +6,8 @@ from ..errors import UserError
 
 QUANTIZATION_LABELS = {
     "none": "FP32",
+    "fp16": "FP16",
+    "bf16": "BF16",
     "int8_dynamic": "INT8",
     "int8_static": "INT8 static",
     "int4_ort": "4-bit",
@@ -16,6 +18,8 @@ _BOUNDS = ("max_rms", "min_agreement")
 _USUAL_BLOCK = 32
 _KEYS: dict[str, tuple[str, ...]] = {
     "none": (),
+    "fp16": _BOUNDS,
+    "bf16": (),
     "int8_dynamic": ("embeddings", "weights", *_BOUNDS),
     "int8_static": ("embeddings", "weights", "calibration_sentences", "slack", *_BOUNDS),
     "int4_ort": ("embeddings", "block_size", "accuracy_level", *_BOUNDS),
@@ -34,7 +38,25 @@ _OFF: dict[str, tuple[Any, tuple[str, ...]]] = {
 }
 # true and false are the older names of these, and the ones that stand in fingerprints.
 EMBEDDINGS = (True, False, "int8", "int4", "none")
+# What a precision that is named without its method means to an engine.
+_OF_ENGINE = {
+    "int8": {"onnxruntime": "int8_dynamic", "torch": "llm_int8"},
+    "int4": {"onnxruntime": "int4_ort", "torch": "nf4"},
+}
 _OWN_TABLE = {"int8_dynamic": "int8", "int8_static": "int8", "int4_ort": "int4"}
+
+
+def decide_method(plain: dict[str, Any]) -> None:
+    """Put the engine's own method in the place of ``int8`` and ``int4``, in a validated config, in place."""
+    quantization = plain.get("compression", {}).get("quantization")
+    if quantization:
+        engine = plain.get("device", {}).get("engine", "onnxruntime")
+        quantization["method"] = _OF_ENGINE.get(quantization["method"], {}).get(engine, quantization["method"])
+
+
+def at_load(method: str, engine: str) -> bool:
+    """Whether a model is brought to this precision when it is loaded, so that nothing is exported."""
+    return method in ("nf4", "llm_int8", "bf16") or (method == "fp16" and engine == "torch")
 
 
 def canonical_quantization(quantization: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from .device_schemas import Device
+
 
 @dataclass
 class Model:
@@ -188,16 +190,6 @@ class Compression:
     embeddings: Embeddings = field(default_factory=Embeddings)
     qat: QuantisationAware = field(default_factory=QuantisationAware)
     until: str = "all"
-
-
-@dataclass
-class Device:
-    name: str = MISSING
-    kind: str = MISSING
-    engine: str = MISSING
-    threads: int = 1
-    int8_weights: str = "auto"
-    baselines: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from ..errors import UserError
 from .allowed import CHOICES, LIST_CHOICES, MASKED_LM, RANGES
 from .language_model import check_augmentation, check_language_model, check_objective
 from .pruning import check_pruning
-from .quantization import check_quantization
+from .quantization import check_quantization, decide_method
 from .question_answering import QUESTION_ANSWERING, check_question_answering
 from .schemas import SCHEMAS
 
@@ -37,6 +37,7 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
     if not isinstance(plain.get("torch_compile"), bool):
         raise UserError(f"torch_compile={plain.get('torch_compile')!r} is neither true nor false")
     _check_values(plain)
+    decide_method(plain)
     if plain["task"]["kind"] == MASKED_LM:
         check_language_model(plain)
     else:

@@ -9,6 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ..errors import UserError
+from .half import Float16
 from .rounding import ROUNDINGS, gptq, half_quadratic, nearest, search
 from .weights import Array, Linear
 from .writer import MICROSOFT, GraphWriter
@@ -282,6 +283,8 @@ def _default_of(
     method = quantization["method"]
     if method == "none":
         return Float32()
+    if method == "fp16":
+        return Float16()
     if method not in ("int8_static", "int8_dynamic", "int4_ort"):
         raise ValueError(f"{method} has no ONNX form")
     embeddings = quantization["embeddings"] not in (False, "none")

@@ -1,5 +1,6 @@
 """What the cores give now: one known product in FP32 and INT8, timed before and after a run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from .interleave import Asked
@@ -8,15 +9,15 @@ PRODUCTS = ("fp32", "int8")
 SECONDS = 0.3
 
 
-def calibrate(worker: Asked, operations: int) -> dict[str, float]:
+def calibrate(worker: Asked, operations: int, products: Sequence[str] = PRODUCTS) -> dict[str, float]:
     """Billions of operations a second of each product, from the fastest call of about :data:`SECONDS` of calls.
 
     Args:
-        worker: a loaded calibration worker; row ``[[i]]`` is product ``i`` of :data:`PRODUCTS`.
+        worker: a loaded calibration worker; row ``[[i]]`` is product ``i`` of ``products``.
         operations: of one product, multiply and add counted as two.
     """
     rates = {}
-    for index, name in enumerate(PRODUCTS):
+    for index, name in enumerate(products):
         worker.ask("prepare", name=name, batches=[[[index]]])
         once = min(worker.ask("time", name=name, start=0, count=3)["wall_ms"])
         count = max(5, min(500, round(1000 * SECONDS / once)))
@@ -25,13 +26,14 @@ def calibrate(worker: Asked, operations: int) -> dict[str, float]:
     return rates
 
 
-def peak_of(before: dict[str, float], after: dict[str, float], quantization: str) -> float:
+def peak_of(before: dict[str, float], after: dict[str, float], quantization: str) -> float | None:
     """The ceiling for a cell's precision: the INT8 product's rate for ``int8*``, FP32's for everything else.
 
-    The better of two calibrations, because what others on the machine take away only ever lowers it.
+    The better of two calibrations, because what others on the machine take away only ever lowers it. None where
+    no product could be run.
     """
     key = "int8_gops_per_s" if quantization.startswith("int8") else "fp32_gops_per_s"
-    return max(before[key], after[key])
+    return max(before[key], after[key]) if key in before else None
 
 
 def saturation(worker: Asked) -> dict[str, bool]:

@@ -75,7 +75,7 @@ def _busy(conditions: dict[str, Any]) -> list[str]:
     reasons = []
     for when in ("before", "after"):
         busy = conditions[f"busy_cores_{when}"]
-        if busy > MAX_BUSY_CORES:
+        if busy is not None and busy > MAX_BUSY_CORES:
             reasons.append(f"others kept {busy:.2f} cores busy {when} the run")
     meanwhile, cores = conditions["meanwhile"], conditions["cores"]
     if (others := meanwhile["others_cores"]) is not None and others > MAX_BUSY_CORES:

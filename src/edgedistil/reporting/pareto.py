@@ -13,6 +13,8 @@ _STYLE = {
     "none": ("#0072B2", "o", "FP32"),
     "int8_dynamic": ("#D55E00", "s", "INT8"),
     "int4_ort": ("#009E73", "^", "4-bit"),
+    "fp16": ("#F0E442", "X", "FP16"),
+    "bf16": ("#999999", "*", "BF16"),
     "nf4": ("#CC79A7", "D", "NF4"),
     "llm_int8": ("#E69F00", "v", "LLM.int8"),
     "int8_static": ("#56B4E9", "P", "INT8 static"),

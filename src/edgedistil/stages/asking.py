@@ -12,11 +12,9 @@ from ..tasks.questions import Questions, load_questions
 from ..tasks.source import Source
 from ..tasks.span_answers import answers
 from ..tasks.windows import windows
-from ..workers.client import Worker
+from .telling import telling
 
 ANSWERS_FILE = "answers.json"
-# Windows a request: their logits come back as JSON.
-_ASKED_AT_ONCE = 64
 
 
 def predict(request: dict[str, Any]) -> dict[str, Any]:
@@ -27,13 +25,9 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
     options, folder = request["options"], Path(request["inputs"]["model"])
     task, questions = options["task"], _validation(request)
     parts = windows(load_tokenizer(folder, task["max_length"]), questions, task, offsets=True)
-    logits: list[Any] = []
-    with Worker(options["engine"]["engine"], 1, python=request["runtime"].get("interpreter")) as worker:
-        worker.load(folder, task["max_length"], questions.texts()[0], options["quantization"])
-        for first in range(0, len(parts), _ASKED_AT_ONCE):
-            some = parts[first : first + _ASKED_AT_ONCE]
-            asked = {"ids": [p.ids.tolist() for p in some], "types": [p.types.tolist() for p in some]}
-            logits += [np.array(row, np.float32) for row in worker.ask("spans", **asked)["logits"]]
+    with telling(request, folder, questions.texts()[0]) as teller:
+        found = teller.spans([p.ids.tolist() for p in parts], [p.types.tolist() for p in parts])
+    logits = [np.array(row, np.float32) for row in found]
     best = answers(questions, parts, logits, task)
     texts = {own: answer.text for own, answer in zip(questions.ids, best, strict=True)}
     write_json(Path(request["output"]) / ANSWERS_FILE, texts)

@@ -11,8 +11,6 @@ from safetensors.numpy import save_file
 
 from ..config.canonical import QUALITY_ALONE
 from ..config.question_answering import QUESTION_ANSWERING
-from ..devices import host
-from ..devices.cores import quietest_cores
 from ..measurement.calibration import peak_of, saturation_warning
 from ..measurement.figures import latency_figures, share_of_peak, speedup, throughput_figures
 from ..measurement.inputs import length_facts
@@ -24,9 +22,10 @@ from ..tasks.encode import encode, load_tokenizer
 from ..tasks.examples import Examples, load
 from ..tasks.source import Source
 from ..tasks.training_part import class_names, test_part
-from ..workers.client import Worker
 from . import asking
 from .scores import PREDICTIONS_FILE, quality_of, test_quality_of
+from .site import Site, site_of
+from .telling import telling
 from .timing import Measured, cold_starts, places, run, start_figures
 
 log = logging.getLogger("edgedistil")
@@ -48,9 +47,8 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
         examples, sentences = test_part(request)
     else:
         examples = _validation(request, folder)
-    with Worker(options["engine"]["engine"], 1, python=request["runtime"].get("interpreter")) as worker:
-        worker.load(folder, options["task"]["max_length"], examples.texts[0], options["quantization"])
-        logits = worker.ask("predict", texts=[list(t) for t in examples.texts])["logits"]
+    with telling(request, folder, examples.texts[0]) as teller:
+        logits = teller.logits(examples.texts)
     kept: dict[str, Any] = {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)}
     if sentences is not None:
         kept["sentences"] = np.array(sentences, np.int64)
@@ -67,24 +65,33 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     if options["measurement"]["mode"] == QUALITY_ALONE:
         write_json(output / "record.json", _untimed(request))
         return {"timed": False}
+    with site_of(request) as site:
+        record, samples = _timed(request, site)
+    write_json(output / "record.json", record)
+    write_json(output / "samples.json", samples)
+    return {"valid": record["valid"]}
+
+
+def _timed(request: dict[str, Any], site: Site) -> tuple[dict[str, Any], dict[str, Any]]:
+    options = request["options"]
     candidate, threads = Path(request["inputs"]["candidate"]), options["device"]["threads"]
     texts, ids = _inputs(request, candidate)
-    busy_before, load_before, started = host.busy_cores(), host.load_average(), time.monotonic()
-    cores, unpinned_because = quietest_cores(threads)
+    busy_before, load_before, started = site.busy_cores(), site.load_average(), time.monotonic()
+    cores, unpinned_because = site.quiet_cores()
     stand = places(request)
-    found = run(options, stand, texts, ids, cores)
-    cold = cold_starts(options, stand["candidate"], texts[0], found.starts["candidate"], cores)
+    found = run(options, site, stand, texts, ids, cores)
+    cold = cold_starts(options, site, stand["candidate"], texts[0], found.starts["candidate"], cores)
     conditions = {
         "mode": options["measurement"]["mode"],
         "cores": threads,
         "busy_cores_before": busy_before,
-        "busy_cores_after": host.busy_cores(),
+        "busy_cores_after": site.busy_cores(),
         "meanwhile": found.meanwhile,
         "calibration_before": found.calibration_before,
         "calibration_after": found.calibration_after,
         "unsteady": found.unsteady,
     }
-    reasons = reasons_against(found.samples, conditions)
+    reasons = reasons_against(found.samples, conditions) + site.reasons_against()
     baselines = [name for name in stand if name != "candidate"]
     what = _what_it_is(request)
     warning = saturation_warning(_exported_as(candidate), found.saturates)
@@ -112,7 +119,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "calibration": {"before": found.calibration_before, "after": found.calibration_after},
         "environment": {
             **options["host"],
-            "int8_saturates": found.saturates["s8"],
+            "int8_saturates": found.saturates.get("s8"),
             "int8_saturates_by_weights": found.saturates,
             "int8_warning": warning,
             "engine": options["engine"],
@@ -127,16 +134,15 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
             "involuntary_switches_per_s": {w: round(switches_per_s(found.samples, w), 2) for w in stand},
             "machine_drift": {s: round(machine_drift(found.samples, s), 4) for s in found.samples["candidate"]},
             "load_average_before": load_before,
-            "load_average_after": host.load_average(),
+            "load_average_after": site.load_average(),
+            **site.facts(),
             "seconds": round(time.monotonic() - started, 2),
         },
         "measurement": options["measurement"],
         "valid": not reasons,
         "invalid_because": reasons,
     }
-    write_json(output / "record.json", record)
-    write_json(output / "samples.json", {w: found.samples[w] | found.batches.get(w, {}) for w in stand})
-    return {"valid": record["valid"]}
+    return record, {w: found.samples[w] | found.batches.get(w, {}) for w in stand}
 
 
 def _untimed(request: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from typing import Any
 from ..config.allowed import MASKED_LM
 from ..config.canonical import QUALITY_ALONE, canonical_compression, compression_label, untimed
 from ..config.compatibility import why_impossible
-from ..config.quantization import reads_texts
+from ..config.device import canonical_device
+from ..config.quantization import at_load, reads_texts
 from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
+from ..devices.availability import identify, why_missing
 from ..errors import UserError
 from ..models.origin import Origin
 from ..store.store import Store
@@ -55,7 +57,13 @@ class Planner:
     ) -> None:
         self.cfg, self.store, self.stage, self.choices = cfg, store, stage, choices
         self.sweep, self.recipes = sweep, recipes
+        self.device_identity: dict[str, Any] | None = None
         self.compression = canonical_compression(cfg["compression"]) if "compression" in cfg else None
+        self.device_options = cfg.get("device")
+        self.phone = (self.device_options or {}).get("phone")
+        if self.device_options:
+            method = self.compression["quantization"]["method"] if self.compression else "none"
+            cfg["device"] = canonical_device(self.device_options, method)
         self.masked_lm = cfg["task"]["kind"] == MASKED_LM
         self.answers_questions = cfg["task"]["kind"] == QUESTION_ANSWERING
         self.common: dict[str, Any] = {
@@ -83,6 +91,12 @@ class Planner:
         why = self._impossible()
         if why:
             return Cell(names, {}, why)
+        if self.stage == "bench":
+            assert self.device_options is not None
+            missing = why_missing(self.device_options)
+            if missing:
+                return Cell(names, {}, missing)
+            self.device_identity = identify(self.device_options)
         if self.origin.bare_onnx and (self.stage != "bench" or self.answers_questions):
             raise UserError(
                 f"{self.origin.location} is a bare ONNX file, which can only be measured on labels: python bench.py ..."
@@ -157,13 +171,14 @@ class Planner:
     def _impossible(self) -> str | None:
         if self.compression is None:
             return None
-        device = self.cfg.get("device", {"engine": "torch" if self.load_time() else "onnxruntime"})
+        device = self.device_options or {"engine": "torch" if self.load_time() else "onnxruntime"}
         return why_impossible(self.compression, device, self.origin.bare_onnx)
 
     def load_time(self) -> bool:
         """Whether the model is quantised when it is loaded, so that nothing is exported."""
         assert self.compression is not None
-        return self.compression["quantization"]["method"] in ("nf4", "llm_int8")
+        engine = (self.device_options or {}).get("engine", "onnxruntime")
+        return at_load(self.compression["quantization"]["method"], engine)
 
     def task(self, *extra: str) -> dict[str, Any]:
         """What of the task enters a step's options; ``extra`` names keys that only some steps read."""

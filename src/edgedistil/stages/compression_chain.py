@@ -116,7 +116,8 @@ def _precision_here(plan: "Planner", quantization: dict[str, Any]) -> dict[str, 
     if quantization.get("weights") != "auto":
         return quantization
     wanted = plan.cfg.get("device", {}).get("int8_weights", "auto")
-    own = "s8_7bit" if host.saturates_int8() else "s8"
+    # A file for a phone is exact on every processor, so that it answers there as it did when it was made.
+    own = "s8_7bit" if host.saturates_int8() or plan.cfg.get("device", {}).get("kind") == "android" else "s8"
     return {**quantization, "weights": own if wanted == "auto" else wanted}
 
 

@@ -64,7 +64,7 @@ def _written(request: dict[str, Any]) -> dict[str, Any]:
     planned = plan(weights, request)
     model = write_graph(planned.weights, planned.precision, uses_types(source), options["graph"]["padding"])
     float_tables = not quantization.get("embeddings", True)
-    faults = lint(model, quantization["method"] != "none", float_tables, planned.kept)
+    faults = lint(model, quantization["method"] not in ("none", "fp16"), float_tables, planned.kept)
     if faults:
         raise RuntimeError("the ONNX graph is not clean: " + "; ".join(faults))
     parts = bytes_by_part(model)

@@ -3,9 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from ..config.canonical import canonical_measurement, untimed
+from ..config.device import measured_as
+from ..config.quantization import at_load
 from ..devices import host
 from ..errors import UserError
 from ..peers import registry
+from .gpu_site import placement_of
 from .step import Step
 
 if TYPE_CHECKING:
@@ -27,12 +30,15 @@ def record_step(plan: "Planner", steps: dict[str, Step], names: dict[str, str]) 
 class _Measuring:
     def __init__(self, plan: "Planner", steps: dict[str, Step]) -> None:
         self._plan, self._steps, self._device = plan, steps, plan.cfg["device"]
-        self._here = {"host": host.hostname(), **host.cpu_facts()}
+        self._kind = self._device["kind"]
+        self._host = {"host": host.hostname(), **host.cpu_facts()}
+        self._here = plan.device_identity or self._host
         self._data = plan.data_of("validation")
         self._engine: dict[str, Any] = {
             "engine": "onnxruntime",
             "versions": host.versions("onnxruntime", "tokenizers", "numpy"),
         }
+        self._on_phone: dict[str, Any] = {"engine": "native", "versions": self._here.get("runner")}
         self._torch: dict[str, Any] = {
             "engine": "torch",
             "versions": host.versions("torch", "transformers", "bitsandbytes"),
@@ -42,11 +48,12 @@ class _Measuring:
 
     def record(self, names: dict[str, str]) -> Step:
         plan, device = self._plan, self._device
-        measurement = canonical_measurement(plan.cfg["measurement"])
+        measurement = measured_as(canonical_measurement(plan.cfg["measurement"]), device)
         if untimed(measurement):
             # Answers are asked for one at a time on one thread, whatever the device is.
             device = device | {"threads": 1, "baselines": []}
         used = self._torch if device["engine"] == "torch" else self._engine
+        used = self._on_phone if self._kind == "android" else used
         self._add_candidate(used)
         for baseline in [] if plan.origin.bare_onnx else device["baselines"]:
             self._add_baseline(baseline)
@@ -59,7 +66,7 @@ class _Measuring:
             "host": self._here,
             "engine": used,
             "random_weights": plan.origin.random,
-            "task": plan.task("limit_validation"),
+            "task": self._task(),
             "data": self._data.identity,
             "seed": plan.cfg["seed"],
         }
@@ -68,26 +75,52 @@ class _Measuring:
             made = [step.name for step in self._steps["model"].ancestry()]
             options["test_kept_from_training"] = made[-1] == "train" and "adopt" not in made
         label = " · ".join(names.values())
-        exclusive = None if untimed(measurement) else f"{device['kind']}-{self._here['host']}"
+        # An emulated phone is work for this machine's processor.
+        of = "cpu" if self._here.get("emulated") else device["kind"]
+        name = self._host["host"] if of != "android" else self._here["host"]
+        exclusive = None if untimed(measurement) else f"{of}-{name}"
         return Step("bench", label, options, self._inputs, self._runtime(), exclusive=exclusive)
 
     def _runtime(self) -> dict[str, Any]:
         interpreters = {n: registry.interpreter(n) for n in self._workers if n not in OWN_BASELINES}
-        return {**self._plan.common, "threads": None, "files": self._data.files, "interpreters": interpreters}
+        return {
+            **self._plan.common,
+            "threads": None,
+            "files": self._data.files,
+            "interpreters": interpreters,
+            **self._way(),
+        }
+
+    def _way(self) -> dict[str, Any]:
+        """How a phone is reached; nothing for this machine."""
+        return {"phone": self._plan.phone} if self._kind == "android" else {}
+
+    def _task(self) -> dict[str, Any]:
+        """The task with no more texts to answer than the device is asked for."""
+        task, most = self._plan.task("limit_validation"), self._device.get("phone", {}).get("sentences")
+        if most is not None:
+            task["limit_validation"] = min(most, task["limit_validation"] or most)
+        return task
 
     def _add_candidate(self, used: dict[str, Any]) -> None:
         steps = self._steps
-        shipped = "exported" in steps and self._device["engine"] == "onnxruntime"
+        method = self._plan.compression["quantization"]["method"] if self._plan.compression else "none"
+        shipped = "exported" in steps and not at_load(method, self._device["engine"])
+        shipped = shipped and self._device["engine"] == "onnxruntime"
         candidate = steps["exported"] if shipped else steps.get("compressed", steps["model"])
         self._inputs["candidate"] = candidate
-        method = self._plan.compression["quantization"]["method"] if self._plan.compression else "none"
         self._add_predictions("predictions", candidate, used, method if used is self._torch else "file")
         if "parent" in steps:
             self._inputs["parent"] = steps["parent"]
-            self._add_predictions("parent_predictions", steps["parent"], self._engine, "file")
+            of_parent = used if used is self._on_phone else self._engine
+            self._add_predictions("parent_predictions", steps["parent"], of_parent, "file")
+        if used is self._on_phone:
+            self._add_predictions("host_predictions", candidate, self._engine, "file")
 
     def _add_baseline(self, name: str) -> None:
-        if name == "onnxruntime_fp32":
+        if name == "onnxruntime_fp32" and self._kind == "android":
+            self._worker(name, "native", "parent", self._on_phone["versions"])
+        elif name == "onnxruntime_fp32":
             self._worker(name, "onnxruntime", "parent", self._engine["versions"])
         elif name == "torch_fp32":
             self._inputs["torch_parent"] = self._steps["model"]
@@ -139,16 +172,23 @@ class _Measuring:
         if plan.origin.random:
             return
         options = {
-            "task": plan.task("limit_validation"),
+            "task": self._task(),
             "data": self._data.identity,
             "seed": plan.cfg["seed"],
-            "isa": self._here["isa"],
+            "isa": self._host["isa"],
             "engine": how,
             "quantization": quantization,
         }
         runtime = {**plan.common, "threads": None, "files": self._data.files, "interpreter": interpreter}
+        if how is self._on_phone:
+            options |= {"device": {**self._device, "baselines": []}, "phone": self._here}
+            runtime |= self._way()
+        elif self._kind == "cuda" and key == "predictions":
+            options |= {"placement": placement_of(self._device), "gpu": self._here["gpu"]}
         self._inputs[key] = Step("predict", f"answers of {model.label}", options, {"model": model}, runtime)
-        if plan.cfg["task"]["test_texts"] and interpreter is None and key in ("predictions", "parent_predictions"):
+        few = self._device.get("phone", {}).get("sentences") is not None
+        asked = plan.cfg["task"]["test_texts"] and not few and interpreter is None
+        if asked and key in ("predictions", "parent_predictions"):
             data = plan.data_of("train")
             task = plan.task("held_out", "phrases", "test_texts", "limit_train")
             options = {**options, "split": "test", "task": task, "data": data.identity}

@@ -14,7 +14,7 @@ from ..measurement.latency_table import Design, LatencyTable, Point, design, fit
 from ..measurement.statistics import median, percentile
 from ..models.shape import shape_of_folder
 from ..store.files import read_json, write_json
-from .timing import Place
+from ..workers.client import Worker
 
 log = logging.getLogger("edgedistil")
 TABLE_FILE = "latency_table.json"
@@ -139,9 +139,8 @@ def _measured(
             workers: dict[str, Asked] = {}
             for name in [plan.reference.name, *group]:
                 folder = _written(request, shape, name, models[name])
-                worker = stack.enter_context(
-                    Place(options["engine"]["engine"], folder).worker(options["device"]["threads"], cores)
-                )
+                engine, threads = options["engine"]["engine"], options["device"]["threads"]
+                worker = stack.enter_context(Worker(engine, threads, cores))
                 worker.load(folder, options["tokens"], ("a",))
                 workers[name] = worker
             timed.generation(workers)

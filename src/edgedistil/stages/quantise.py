@@ -32,12 +32,15 @@ def plan(weights: Any, request: dict[str, Any]) -> Plan:
     Raises:
         UserError: a name that no node has, too few texts, a drop that can't be met.
     """
+    from ..export.half import Float16
     from ..export.nodes import matching, nodes_of
     from ..export.precision import Float32, precision_of, tables_of
 
     quantization = request["options"]["quantization"]
     if quantization["method"] == "none":
         return Plan(weights, Float32(), [], {})
+    if quantization["method"] == "fp16":
+        return Plan(weights, Float16(), [], {})
     facts: dict[str, Any] = {}
     nodes = nodes_of(weights)
     by_hand = matching(quantization.get("exclude", []), nodes)

@@ -9,32 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..devices import page_cache
-from ..devices.cores import Watch
-from ..measurement.calibration import calibrate, saturation
 from ..measurement.inputs import batch_scenarios, scenarios
 from ..measurement.interleave import Asked, Effort, Interleaved, Samples
-from ..measurement.size import shipped_files
 from ..measurement.statistics import median
 from ..workers.client import Worker
-from ..workers.gemm import OPERATIONS
-
-# Texts whose tokenization is timed.
-_TOKENIZED = 256
-
-
-@dataclass(frozen=True)
-class Place:
-    """One program that stands in the run: ``engine`` as :class:`Worker` takes it, and what it loads."""
-
-    engine: str
-    folder: Path
-    quantization: str = "none"
-    python: str | None = None
-
-    def worker(self, threads: int, cores: Sequence[int] | None) -> Worker:
-        """A fresh process for it."""
-        return Worker(self.engine, threads, cores, self.python)
+from .site import Place, Site
 
 
 @dataclass
@@ -73,7 +52,9 @@ def places(request: dict[str, Any]) -> dict[str, Place]:
     """
     options, inputs = request["options"], request["inputs"]
     interpreters = request["runtime"].get("interpreters", {})
-    found = {"candidate": Place(options["device"]["engine"], Path(inputs["candidate"]), _method(options))}
+    found = {
+        "candidate": Place(options["engine"]["engine"], Path(inputs["candidate"]), _method(options), candidate=True)
+    }
     for name, place in options["baseline_workers"].items():
         folder = Path(inputs[place["input"]])
         found[name] = Place(place["engine"], folder, place["quantization"], interpreters.get(name))
@@ -82,6 +63,7 @@ def places(request: dict[str, Any]) -> dict[str, Place]:
 
 def run(
     options: dict[str, Any],
+    site: Site,
     stand: dict[str, Place],
     texts: Sequence[tuple[str, ...]],
     ids: list[list[int]],
@@ -92,7 +74,7 @@ def run(
     Raises:
         WorkerError: a place can't start or answer; a comparison with a missing side is none.
     """
-    mode, threads, seed = options["measurement"], options["device"]["threads"], options["seed"]
+    mode, seed = options["measurement"], options["seed"]
     each = mode["generations"]
     timed = Interleaved(scenarios(ids, mode["lengths"], seed), _effort(mode), seed)
     batches = Interleaved(
@@ -102,22 +84,22 @@ def run(
         seed,
     )
     found, chance = Measured(), random.Random(seed)
-    page_cache.warm(f for p in stand.values() for f in shipped_files(p.folder))
-    with Worker("edgedistil.workers.gemm", threads, cores) as gauge:
-        gauge.load("", 1, ("",))
-        found.saturates = saturation(gauge)
-        found.calibration_before = calibrate(gauge, OPERATIONS)
-        gauge_cpu_s, asking_cpu_s = gauge.ask("usage")["cpu_s"], time.process_time()
-        watch, began, ended_cpu_s = Watch(cores), time.monotonic(), _ended_children_cpu_s()
+    site.ready(stand)
+    with site.gauge(cores) as gauge:
+        found.saturates = gauge.saturates()
+        found.calibration_before = gauge.rates()
+        gauge_cpu_s, asking_cpu_s = gauge.cpu_s(), time.process_time()
+        watch, began, ended_cpu_s = site.watch(cores), time.monotonic(), _ended_children_cpu_s()
         with ExitStack() as whole_run:
             kept: dict[str, Asked] = {}
             for number in range(each):
+                site.before_generation()
                 with ExitStack() as generation:
                     workers = dict(kept)
                     for name in chance.sample(sorted(set(stand) - set(kept)), len(stand) - len(kept)):
                         own = generation.enter_context(ExitStack())
-                        workers[name] = own.enter_context(stand[name].worker(threads, cores))
-                        _load(found, workers[name], name, stand[name], options, texts[0])
+                        workers[name] = own.enter_context(site.start(stand[name], cores))
+                        _load(found, workers[name], name, site, stand[name], texts[0])
                         if name != "candidate" and found.starts[name][0]["total"] > 1000 * mode["restart_within_s"]:
                             whole_run.push(own.pop_all())
                             kept[name] = workers[name]
@@ -126,24 +108,22 @@ def run(
                     batches.generation(workers)
                     _note_memory(found, workers, "batches", number)
                     if number == 0:
-                        found.tokenization = _tokenization(workers["candidate"], texts)
+                        found.tokenization = _tokenization(site, workers["candidate"], texts)
             found.kept = sorted(kept)
-        own_cpu_s = _ended_children_cpu_s() - ended_cpu_s + gauge.ask("usage")["cpu_s"] - gauge_cpu_s
+        own_cpu_s = _ended_children_cpu_s() - ended_cpu_s + gauge.cpu_s() - gauge_cpu_s
         found.meanwhile = {
             **watch.stop(own_cpu_s, time.process_time() - asking_cpu_s),
             "seconds": round(time.monotonic() - began, 2),
         }
-        found.calibration_after = calibrate(gauge, OPERATIONS)
+        found.calibration_after = gauge.rates()
     found.samples, found.batches = timed.samples, batches.samples
     found.unsteady = timed.unsteady
     return found
 
 
-def _load(
-    found: Measured, worker: Asked, name: str, place: Place, options: dict[str, Any], text: tuple[str, ...]
-) -> None:
+def _load(found: Measured, worker: Asked, name: str, site: Site, place: Place, text: tuple[str, ...]) -> None:
     assert isinstance(worker, Worker)
-    loaded = worker.load(place.folder, options["task"]["max_length"], text, place.quantization)
+    loaded = site.load(worker, place, text)
     found.starts.setdefault(name, []).append(loaded["cold_start_ms"])
     found.pinned[name] = loaded["cores"]
     if name not in found.memory:
@@ -156,6 +136,7 @@ def _load(
 
 def cold_starts(
     options: dict[str, Any],
+    site: Site,
     place: Place,
     text: tuple[str, ...],
     warm: list[dict[str, float]],
@@ -169,20 +150,19 @@ def cold_starts(
     count = options["measurement"]["cold_starts"]
 
     def start() -> dict[str, float]:
-        with place.worker(options["device"]["threads"], cores) as worker:
-            loaded = worker.load(place.folder, options["task"]["max_length"], text, place.quantization)
+        with site.start(place, cores) as worker:
+            loaded = site.load(worker, place, text)
         phases: dict[str, float] = loaded["cold_start_ms"]
         return phases
 
     warm = warm + [start() for _ in range(count - len(warm))]
-    files = shipped_files(place.folder)
     dropped, why = [], None
     for _ in range(count):
-        why = page_cache.drop(files)
+        why = site.drop_cache(place)
         if why:
             break
         dropped.append(start())
-    page_cache.warm(files)
+    site.warm_cache(place)
     return {
         **start_figures(warm),
         "page_cache": "warm",
@@ -233,11 +213,9 @@ def _ended_children_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _tokenization(worker: Asked, texts: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-    few = [list(t) for t in texts[:_TOKENIZED]]
-    worker.ask("tokenize", texts=few)
-    wall = worker.ask("tokenize", texts=few)["wall_ms"]
-    return {"tokenization_ms_p50": round(median(wall), 5), "n": len(wall)}
+def _tokenization(site: Site, worker: Asked, texts: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    assert isinstance(worker, Worker)
+    return site.tokenization(worker, texts)
 
 
 def _method(options: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ class Worker:
         command: another program that speaks the protocol, such as the native runner, alone or through a shell on
             another device; ``engine`` is only its name then. It must close with an end marker (``{"end": exit code}``),
             since the exit code of what carries it says nothing of a run that was torn.
+        timeout_s: how long one answer may take; None waits for ever.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class Worker:
         python: str | None = None,
         variables: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         self.engine, self.threads, self._ends_with_marker = engine, threads, command is not None
+        self._timeout_s, self._held = timeout_s, b""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in __exit__)
         self._lent = tempfile.TemporaryDirectory() if python else None
         environment = {
@@ -63,7 +67,6 @@ class Worker:
         self._process = subprocess.Popen(
             command or [python or sys.executable, "-m", PROGRAMS.get(engine, engine)],
             stdin=subprocess.PIPE,
-            text=True,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
@@ -76,17 +79,21 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         torn = None
-        if kind is None and self._ends_with_marker:
-            torn = self._close_to_marker()
-        elif self._process.poll() is None and kind is None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-        else:
-            self._process.kill()
-        self._process.wait()
-        self._errors.close()
-        if self._lent:
-            self._lent.cleanup()
+        try:
+            if kind is None and self._ends_with_marker:
+                torn = self._close_to_marker()
+            elif self._process.poll() is None and kind is None:
+                assert self._process.stdin is not None
+                self._process.stdin.close()
+            else:
+                self._process.kill()
+            self._process.wait()
+        finally:
+            self._errors.close()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            if self._lent:
+                self._lent.cleanup()
         if torn:
             raise WorkerError(torn)
 
@@ -94,16 +101,15 @@ class Worker:
         """Send one request and wait for its answer, without using the processor.
 
         Raises:
-            WorkerError: the worker is gone or could not do it.
+            WorkerError: the worker is gone, could not do it, or gave no answer in time and was ended.
         """
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({"op": op, **arguments}) + "\n")
+            self._process.stdin.write((json.dumps({"op": op, **arguments}) + "\n").encode())
             self._process.stdin.flush()
         except BrokenPipeError as error:
             raise WorkerError(self._last_words(op)) from error
-        line = self._process.stdout.readline()
+        line = self._read(op, to_the_end=False)
         if not line.endswith("\n"):
             raise WorkerError(self._last_words(op))
         answer: dict[str, Any] = json.loads(line)
@@ -155,15 +161,33 @@ class Worker:
     def _close_to_marker(self) -> str | None:
         """Ends a program by the end of its input; what is wrong with how it ended, None when nothing is."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
             self._process.stdin.close()
         except BrokenPipeError:
             return self._last_words("exit")
-        lines = self._process.stdout.read().splitlines()
+        lines = self._read("exit", to_the_end=True).splitlines()
         if lines[-1:] and lines[-1].replace(" ", "") == '{"end":0}':
             return None
         return f"{self._last_words('exit')}; its end marker is missing, so the run was torn"
+
+    def _read(self, op: str, to_the_end: bool) -> str:
+        """One line, without its end when the worker is gone; or all that is left."""
+        assert self._process.stdout is not None
+        stream = self._process.stdout.fileno()
+        deadline = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+        while to_the_end or b"\n" not in self._held:
+            if deadline is not None and not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                self._process.kill()
+                raise WorkerError(
+                    f"the {self.engine} worker gave no answer to {op} within {self._timeout_s:g} s and was ended"
+                )
+            piece = os.read(stream, 1 << 20)
+            if not piece:
+                break
+            self._held += piece
+        end = len(self._held) if to_the_end else self._held.find(b"\n") + 1 or len(self._held)
+        said, self._held = self._held[:end], self._held[end:]
+        return said.decode()
 
     def _last_words(self, op: str) -> str:
         code = self._process.wait()

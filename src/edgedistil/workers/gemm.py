@@ -9,6 +9,7 @@ import time
 
 STARTED_NS = time.monotonic_ns()
 
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from edgedistil.workers.loop import serve  # noqa: E402
@@ -72,6 +73,47 @@ class GemmEngine:
     def run(self, packed: Any) -> Any:
         session, feed = packed
         return session.run(None, feed)
+
+
+def write_products(folder: Path) -> dict[str, Path]:
+    """The same two products as model folders for the native runner, by name.
+
+    One token id, 0, picks the left side out of a table, so that nothing can be computed beforehand; ``logits`` are a
+    few numbers of the product.
+    """
+    import numpy
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    chance, made = numpy.random.default_rng(0), {}
+    for name, operator, kind in (("fp32", "MatMul", numpy.float32), ("int8", "MatMulInteger", numpy.int8)):
+        weights = chance.integers(-60, 60, (SIZE, SIZE)).astype(kind)
+        left = chance.integers(0, 120, (1, SIZE, SIZE)).astype(numpy.float32 if kind is numpy.float32 else numpy.uint8)
+        bounds = {"starts": [0, 0], "ends": [1, 8], "axes": [2, 3]}
+        graph = helper.make_graph(
+            [
+                helper.make_node("Gather", ["left", "input_ids"], ["x"]),
+                helper.make_node(operator, ["x", "right"], ["product"]),
+                helper.make_node("Slice", ["product", *bounds], ["corner"]),
+                helper.make_node("Cast", ["corner"], ["floats"], to=TensorProto.FLOAT),
+                helper.make_node("Reshape", ["floats", "shape"], ["logits"]),
+            ],
+            operator,
+            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, 1])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 8])],
+            [
+                numpy_helper.from_array(left, "left"),
+                numpy_helper.from_array(weights, "right"),
+                numpy_helper.from_array(numpy.array([1, 8]), "shape"),
+                *(numpy_helper.from_array(numpy.array(value), key) for key, value in bounds.items()),
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.checker.check_model(model)
+        made[name] = folder / name
+        made[name].mkdir(parents=True)
+        onnx.save(model, made[name] / "model.onnx")
+    return made
 
 
 def _is_exact(zero: int, weight: int) -> bool:

@@ -1,0 +1,105 @@
+"""The emulated phone (``mobile/emulator``): started for one step, behind an adb server of its own, gone with it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .adb import Adb, PhoneError, call
+
+_MOBILE = Path(__file__).resolve().parents[3] / "mobile"
+_PHONE = Path(__file__).resolve().parents[3] / "build" / "mobile" / "phone"
+_START_S = 120.0
+# Names a folder that mobile/emulator/setup.py has made, in place of the checkout's.
+PHONE_VARIABLE = "EDGEDISTIL_PHONE"
+
+
+def find_phone(folder: str | None) -> Path:
+    """The folder of the emulated phone: given, named by the environment, or the checkout's."""
+    return Path(folder or os.environ.get(PHONE_VARIABLE) or _PHONE).expanduser().resolve()
+
+
+def why_no_emulator(folder: Path) -> str | None:
+    """Why the emulated phone can't be started, or None. Looks at files alone."""
+    if not (_MOBILE / "emulator" / "phone.py").is_file():
+        return "the emulated phone is part of a checkout (mobile/emulator), and this installation has none"
+    if not (folder / "manifest.json").is_file():
+        return f"no emulated phone in {folder}: make emulated-phone (Debian)"
+    return None
+
+
+def adb_of(folder: Path, wanted: str) -> str:
+    """The adb binary for the emulated phone: the one that is wanted, else the one that came with the phone."""
+    own = folder / "adb" / "adb"
+    found = shutil.which(wanted) or (str(own) if own.is_file() else None)
+    if found is None:
+        raise UserError(f"no {wanted} on the path and none in {folder}: apt-get install adb, or device.phone.adb=FILE")
+    return found
+
+
+def identity(folder: Path) -> dict[str, Any]:
+    """What the phone is made of, for fingerprints: versions of its packages."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return {"packages": manifest.get("packages")}
+
+
+@contextmanager
+def emulated_phone(folder: Path, cpu: str, storage_mb: int, program: str) -> Iterator[Adb]:
+    """A phone with this processor that answers over adb until the block ends.
+
+    Raises:
+        PhoneError: it does not start.
+    """
+    command = [sys.executable, str(_MOBILE / "emulator" / "phone.py"), "--phone", str(folder), "--cpu", cpu]
+    with tempfile.TemporaryDirectory(prefix="edgedistil-adb-") as home, tempfile.TemporaryFile("w+") as errors:
+        device = subprocess.Popen(
+            [*command, "--storage-mb", str(storage_mb)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        # A server of its own: whatever phones the user's server knows stay out of it.
+        environment = {"ANDROID_ADB_SERVER_PORT": str(_free_port()), "HOME": home, "ADB_VENDOR_KEYS": ""}
+        try:
+            assert device.stdout is not None
+            line = device.stdout.readline()
+            if not line.endswith("\n"):
+                errors.seek(0)
+                words = errors.read().strip().splitlines() or ["no message"]
+                raise PhoneError(f"the emulated phone did not start: {words[-1]}")
+            adb = Adb(program, json.loads(line)["serial"], environment)
+            said = call([program, "connect", adb.serial], environment, _START_S)
+            if "connected to" not in said.stdout:
+                raise PhoneError(f"adb does not connect to the emulated phone: {(said.stdout + said.stderr).strip()}")
+            adb.run("wait-for-device", timeout_s=_START_S)
+            yield adb
+        finally:
+            call([program, "kill-server"], environment, _START_S)
+            _end(device)
+
+
+def _end(device: "subprocess.Popen[str]") -> None:
+    """The phone ends when its standard input does; if it does not, it is killed."""
+    assert device.stdin is not None
+    device.stdin.close()
+    try:
+        device.wait(20)
+    except subprocess.TimeoutExpired:
+        device.kill()
+        device.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

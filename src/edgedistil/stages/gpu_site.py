@@ -1,0 +1,49 @@
+"""A cell on a GPU: PyTorch's worker, or ONNX Runtime's, on the device, asked from this machine's processor."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ..devices import cuda
+from ..workers.client import Worker
+from .site import Gauge, Here, HostGauge, Place
+
+
+def placement_of(device: dict[str, Any]) -> dict[str, Any]:
+    """What a worker is told of where it runs."""
+    return {"device": "cuda", **device["gpu"]}
+
+
+class OnGpu(Here):
+    """This machine's GPU.
+
+    Args:
+        options: of the step; ``device.gpu`` says how PyTorch runs there.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        self._placement = placement_of(options["device"])
+        self._before = cuda.gpu_state()
+
+    def load(self, worker: Worker, place: Place, text: tuple[str, ...]) -> dict[str, Any]:
+        # The dense parent stands beside the candidate as plain as it is in every other table.
+        plain = {**dict.fromkeys(self._placement, False), "device": "cuda"}
+        placement = self._placement if place.candidate else plain
+        return worker.load(place.folder, self._max_length, text, place.quantization, placement=placement)
+
+    @contextmanager
+    def gauge(self, cores: Sequence[int] | None) -> Iterator[Gauge]:
+        with Worker("edgedistil.workers.cuda_gemm", self._threads, cores) as worker:
+            loaded = worker.load("", 1, ("",), placement={"device": "cuda"})
+            yield GpuGauge(worker, loaded["facts"]["products"], loaded["facts"]["operations"])
+
+    def facts(self) -> dict[str, Any]:
+        return {"gpu_before": self._before, "gpu_after": cuda.gpu_state()}
+
+
+class GpuGauge(HostGauge):
+    """Products of the GPU; its 8-bit sums are of 32 bits."""
+
+    def saturates(self) -> dict[str, bool]:
+        return {}
