@@ -34,6 +34,9 @@ _SET_FLAGS, _UP = 0x8914, 0x1
 def main() -> int:
     """Leaves the machine's namespaces and waits for the phone's first process, which every other one dies with."""
     settings = json.loads(sys.argv[1])
+    for name in ("listener", "lifeline", "report"):
+        # adbd is to have none of them: the listener belongs to the machine's network.
+        os.set_inheritable(settings[name], False)
     try:
         machine.enter()
         namespaces.die_with_parent()
