@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PHONE_REQUIRED = os.environ.get("EDGEDISTIL_REQUIRE_PHONE") == "1"
 SMALL = ["task.generator.train=200", "task.generator.validation=80", "trainer.max_epochs=1", "loader.batch_size=16"]
 LOOSE = ["compression.quantization.max_rms=10", "compression.quantization.min_agreement=0"]
 SHORTEST = {"rounds": 2, "burst": 2, "cold_starts": 1, "warmup_calls": 1, "batch_rounds": 1, "lengths": [16, 32],
@@ -310,10 +311,50 @@ def built(
             output = tmp_path_factory.mktemp(target)
             done = build_native(target, output)
             # Code that does not compile is no reason to skip.
-            if done.returncode == 2 and " failed:" not in done.stderr:
+            if done.returncode == 2 and " failed:" not in done.stderr and not PHONE_REQUIRED:
                 pytest.skip(f"{target}: {done.stderr.strip()}")
             assert (done.returncode, done.stderr) == (0, "")
             made[target] = output
         return made[target]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def phone_folder() -> Path:
+    """The emulated phone's folder: ``EDGEDISTIL_PHONE``, or where ``make emulated-phone`` puts it."""
+    folder = Path(os.environ.get("EDGEDISTIL_PHONE") or REPOSITORY / "build" / "mobile" / "phone")
+    if not (folder / "manifest.json").is_file():
+        reason = f"no emulated phone in {folder}: make emulated-phone (Debian, a minute), or set EDGEDISTIL_PHONE"
+        if PHONE_REQUIRED:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adb_environment(phone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables that give adb a server and keys of the tests' own; the server is ended with the tests."""
+    from emulated_phones import adb_environment as made
+
+    environment = made(tmp_path_factory.mktemp("adb_home"))
+    yield environment
+    adb = phone_folder / json.loads((phone_folder / "manifest.json").read_text())["adb"]
+    subprocess.run([adb, "kill-server"], env=environment, capture_output=True)
+
+
+@pytest.fixture
+def start_phone(phone_folder: Path, adb_environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
+    """``start_phone("cortex-a76", "--storage-mb", "40")``: a phone that adb is connected to, stopped after the test."""
+    from emulated_phones import start, stop
+
+    begun: list[Any] = []
+
+    def go(cpu: str = "cortex-a76", *options: str) -> Any:
+        begun.append(start(phone_folder, adb_environment, cpu, *options))
+        begun[-1].connect()
+        return begun[-1]
+
+    yield go
+    for phone in begun:
+        stop(phone)
