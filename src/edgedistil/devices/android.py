@@ -45,7 +45,8 @@ def identify(options: dict[str, Any]) -> dict[str, Any]:
         made_of = {"cpu": cpu, "emulated": True, **identity(find_phone(options["emulator"]))}
         return {"host": f"emulated {cpu}", "isa": [], **made_of, **_runner(options)}
     adb = _reached(options)
-    facts = phone.facts(adb)
+    # A governor changes with the battery; it is noted at each run.
+    facts = {key: value for key, value in phone.facts(adb).items() if key != "governors"}
     return {"host": facts["serial"], "cpu": facts["soc"] or facts["platform"], "isa": [], **facts, **_runner(options)}
 
 

@@ -14,7 +14,7 @@ def why_missing(device: dict[str, Any]) -> str | None:
         UserError: adb itself fails.
     """
     if device["kind"] == "cuda":
-        return cuda.why_no_gpu()
+        return cuda.why_no_gpu(device["engine"])
     if device["kind"] == "android":
         try:
             return android.why_missing(device["phone"])

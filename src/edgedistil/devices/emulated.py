@@ -46,9 +46,9 @@ def adb_of(folder: Path, wanted: str) -> str:
 
 
 def identity(folder: Path) -> dict[str, Any]:
-    """What the phone is made of, for fingerprints: versions of its packages."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return {"packages": manifest.get("packages")}
+    """What the phone is made of, for fingerprints: versions of its packages, QEMU among them."""
+    packages = json.loads((folder / "manifest.json").read_text())["packages"]
+    return {"packages": {kind: {n: p["version"] for n, p in found.items()} for kind, found in packages.items()}}
 
 
 @contextmanager

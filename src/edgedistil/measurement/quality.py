@@ -71,3 +71,29 @@ def against_parent(
         "flips": int((answers != before).sum()),
         "max_logit_drift": round(float(np.abs(logits - parent).max()), 6),
     }
+
+
+def agreement(
+    logits: NDArray[np.float32], here: NDArray[np.float32], labels: NDArray[np.int64], isa: list[str]
+) -> dict[str, Any]:
+    """How far a device answers otherwise than this machine's processor with the same file, on the same texts.
+
+    Args:
+        logits, here: ``[texts, classes]`` of the device and of this machine.
+        isa: this machine's instruction sets, which decide its kernels.
+
+    Returns:
+        ``n``, ``flips`` (other classes), ``accuracy_points`` (device minus here), ``max_logit_drift`` and
+        ``rms_logit_drift``, ``host_isa``.
+    """
+    answers, others = logits.argmax(-1), here.argmax(-1)
+    gained = int((answers == labels).sum()) - int((others == labels).sum())
+    difference = logits - here
+    return {
+        "n": len(labels),
+        "flips": int((answers != others).sum()),
+        "accuracy_points": round(100 * gained / len(labels), 4),
+        "max_logit_drift": round(float(np.abs(difference).max()), 6),
+        "rms_logit_drift": round(float(np.sqrt(np.mean(difference**2))), 6),
+        "host_isa": isa,
+    }

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UserError
 from ..store.files import read_json
 from ..store.store import Store
+from .rows import emulated
 
 # Parts of a chain in the order in which they are done.
 PARTS = ("pruning", "recovery", "embeddings", "vocabulary", "again", "quantization", "qat", "table")
@@ -166,7 +167,7 @@ def part_label(name: str, options: dict[str, Any]) -> str:
 
 
 def measured_cells(outcomes: Iterable[dict[str, Any]]) -> list[Measured]:
-    """The done cells of bench runs, each once, in order.
+    """The done cells of bench runs, each once, in order; none of emulated devices, whose times mean nothing.
 
     Raises:
         UserError: a record is no longer in the store.
@@ -179,6 +180,8 @@ def measured_cells(outcomes: Iterable[dict[str, Any]]) -> list[Measured]:
         if not (folder / "record.json").is_file():
             raise UserError(f"the record {folder / 'record.json'} is no longer in the store; run the sweep again")
         cell = Measured(folder, read_json(folder / "record.json"), tuple(outcome.get("overrides", ())))
+        if emulated(cell.record):
+            continue
         found.setdefault(cell.record["fingerprint"], cell)
     return list(found.values())
 

@@ -21,7 +21,7 @@ from .training import training_rows
 from .training_table import training_tables
 
 # Raised when the same records would give another table or picture.
-REPORT_VERSION = 5
+REPORT_VERSION = 6
 FILES = ("results.csv", "results.parquet", "table.md", "pareto.png")
 
 
@@ -57,9 +57,10 @@ def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: li
     if _trains(outcomes):
         parts = training_tables(flat, references)
     else:
-        chosen = frontier_tables(done) if frontier else []
+        timed = [r for r in done if not r.get("emulated")]
+        chosen = frontier_tables(timed) if frontier and timed else []
         cells = measured_cells(outcomes)
-        parts = [matrix(flat), *notes(flat), *chosen, *ablation_tables(cells), *multiply_tables(cells)]
+        parts = [*_matrices(flat), *chosen, *ablation_tables(cells), *multiply_tables(cells)]
         parts += [*_peers(done), *(compared(name, done) for name in references)]
     write_text(output / "table.md", "\n\n".join(parts) + "\n")
     write_text(output / "results.csv", as_csv(flat))
@@ -67,9 +68,24 @@ def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: li
         import pandas
 
         pandas.DataFrame(flat).to_parquet(output / "results.parquet")
-    if len([r for r in done if r.get("accuracy") is not None]) > 1:
-        draw([r for r in done if r.get("accuracy") is not None], output / "pareto.png")
+    drawn = [r for r in done if r.get("accuracy") is not None and not r.get("emulated")]
+    if len(drawn) > 1:
+        draw(drawn, output / "pareto.png")
     return store.publish("report", key, {"label": f"report of {len(flat)} cells"})
+
+
+def _matrices(flat: list[dict[str, Any]]) -> list[str]:
+    """The matrix, and what was emulated apart from it."""
+    real, emulated = ([r for r in flat if bool(r.get("emulated")) is which] for which in (False, True))
+    parts = [matrix(real), *notes(real)] if real else []
+    if emulated:
+        parts += [
+            "**Emulated devices**: answers, sizes and the way are those of the device; times and memory are an "
+            "emulator's, and stand here to show that they are taken.",
+            matrix(emulated),
+            *notes(emulated),
+        ]
+    return parts
 
 
 def _trains(outcomes: list[dict[str, Any]]) -> bool:

@@ -55,6 +55,9 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     for key in (*(f"{m}_points" for m in _SCORES[1:]), "f1_points_ci95_low", "f1_points_ci95_high"):
         if key in quality.get("against_parent", {}):
             flat[f"parent_{key}"] = quality["against_parent"][key]
+    for key in ("flips", "accuracy_points", "max_logit_drift"):
+        if "against_host" in quality:
+            flat[f"host_{key}"] = quality["against_host"][key]
     flat |= _test_figures(record)
     flat |= _timed_figures(record) if timed(record) else {"timed": False}
     return flat | {
@@ -63,6 +66,7 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         "encoder_sparsity": model.get("encoder_sparsity"),
         **{f"gflops_{n}_tokens": v for n, v in model.get("gflops_by_tokens", {}).items()},
         "parity_max_abs_difference": model.get("parity", {}).get("max_abs_difference"),
+        "emulated": emulated(record),
         "valid": record.get("valid"),
         "invalid_because": "; ".join(record.get("invalid_because", [])),
         "isa": " ".join(record["environment"]["isa"]),
@@ -79,6 +83,12 @@ def timed(record: dict[str, Any]) -> bool:
 def valid(record: dict[str, Any]) -> bool:
     """Whether a record's times may be quoted; one without times says nothing against it."""
     return bool(record.get("valid", True))
+
+
+def emulated(record: dict[str, Any]) -> bool:
+    """Whether the device was emulated, as it said of itself: its answers count, its times mean nothing."""
+    environment = record["environment"]
+    return bool(environment.get("device_facts", environment).get("emulated"))
 
 
 def _test_figures(record: dict[str, Any]) -> dict[str, Any]:

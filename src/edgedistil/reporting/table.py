@@ -24,6 +24,8 @@ def matrix(rows: list[Row]) -> str:
         *([("front", lambda r: str(r.get("front", "")))] if any("front" in r for r in rows) else []),
         ("remarks", _remarks),
     ]
+    if any(r.get("host_flips") is not None for r in rows):
+        columns.insert(3, ("other answers than here (drift)", _against_host))
     several = [k for k in ("model", "task", "device") if len({r[k] for r in rows}) > 1]
     head = [*several, *(name for name, _ in columns)]
     body = []
@@ -70,6 +72,11 @@ def notes(rows: list[Row]) -> list[str]:
         )
     if any(r.get("test_kept_from_training") is False for r in done):
         lines.append("The parent was given fine-tuned: whether it has seen the test texts is not known here.")
+    if any(r.get("host_flips") is not None for r in done):
+        lines.append(
+            "other answers than here: of the same file on this machine's processor; drift: the largest difference of a "
+            "logit."
+        )
     if any(r.get("masked") for r in done):
         lines.append("masked: weights are zero in place, so neither size nor speed is claimed.")
     if any(r["quantization"] == "int4_ort" for r in done):
@@ -95,6 +102,10 @@ def _accuracy(r: Row) -> str:
 def _paired(r: Row) -> str:
     points = r.get("parent_exact_match_points", r.get("parent_accuracy_points"))
     return "" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
+
+
+def _against_host(r: Row) -> str:
+    return "" if r.get("host_flips") is None else f"{r['host_flips']} of {r['n']} ({r['host_max_logit_drift']:.1g})"
 
 
 def _other_metrics(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:

@@ -66,6 +66,7 @@ class _Measuring:
             "host": self._here,
             "engine": used,
             "random_weights": plan.origin.random,
+            **({"host_isa": self._host["isa"]} if used is self._on_phone else {}),
             "task": self._task(),
             "data": self._data.identity,
             "seed": plan.cfg["seed"],
@@ -181,7 +182,9 @@ class _Measuring:
         }
         runtime = {**plan.common, "threads": None, "files": self._data.files, "interpreter": interpreter}
         if how is self._on_phone:
-            options |= {"device": {**self._device, "baselines": []}, "phone": self._here}
+            # Heat and cores change times, not answers.
+            options |= {"device": {"kind": self._kind, "threads": 1, "phone": {"max_thermal_status": 6}}}
+            options |= {"phone": self._here}
             runtime |= self._way()
         elif self._kind == "cuda" and key == "predictions":
             options |= {"placement": placement_of(self._device), "gpu": self._here["gpu"]}

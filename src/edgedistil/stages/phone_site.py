@@ -75,7 +75,8 @@ class OnPhone:
 
     def start(self, place: Place, cores: Sequence[int] | None) -> Worker:
         command = self._phone.command(cores)
-        return Worker(ENGINE, self._threads, command=command, timeout_s=self._phone.timeout_s)
+        variables, timeout_s = self._phone.adb.environment, self._phone.timeout_s
+        return Worker(ENGINE, self._threads, variables=variables, command=command, timeout_s=timeout_s)
 
     def load(self, worker: Worker, place: Place, text: tuple[str, ...]) -> dict[str, Any]:
         remote = self._phone.files.put(model_files(place.folder))

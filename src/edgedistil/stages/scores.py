@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.question_answering import QUESTION_ANSWERING
-from ..measurement.quality import against_parent, quality
+from ..measurement.quality import against_parent, agreement, quality
 from . import asking
 
 PREDICTIONS_FILE = "predictions.safetensors"
@@ -43,4 +43,7 @@ def _scored(request: dict[str, Any], answers: str, parent: str) -> dict[str, Any
     if parent in inputs:
         dense = load_file(Path(inputs[parent]) / PREDICTIONS_FILE)
         result["against_parent"] = against_parent(own["logits"], dense["logits"], own["labels"], metrics, sentences)
+    if answers == "predictions" and "host_predictions" in inputs:
+        here = load_file(Path(inputs["host_predictions"]) / PREDICTIONS_FILE)
+        result["against_host"] = agreement(own["logits"], here["logits"], own["labels"], request["options"]["host_isa"])
     return result
