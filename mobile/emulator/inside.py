@@ -1,8 +1,8 @@
 """The phone itself, started by ``phone.py`` and of no use alone: namespaces, mounts, adbd, the cable.
 
 ``python inside.py SETTINGS`` with JSON: ``root``, ``qemu``, ``cpu``, ``storage_mb``, and the numbers of open files
-``listener`` (a socket bound out there), ``lifeline`` (ends when whoever started this ends) and ``report`` (gets the number
-of the phone's first process). What goes wrong is a line ``error: ...`` on standard error.
+``listener`` (a socket bound out there), ``lifeline`` (ends when whoever started this ends) and ``report`` (gets the
+number of the phone's first process). What goes wrong is a line ``error: ...`` on standard error.
 """
 
 import fcntl
@@ -82,7 +82,7 @@ def _mount_root(root: Path, qemu: Path, storage_mb: int) -> None:
         raise PhoneError(f"{root} lies on a file system that is mounted noexec: set the phone up elsewhere")
     read_only = namespaces.REMOUNT | namespaces.BIND | namespaces.READ_ONLY
     namespaces.mount("none", root, flags=read_only | locked | namespaces.NO_SUID)
-    # What is registered is forgotten with its last mount: it stays below the phone's own /proc, for good and out of sight.
+    # What is registered is forgotten with its last mount, which so stays, out of sight below the phone's own /proc.
     machine.mount_binfmt(root / "proc")
     (root / "proc" / "register").write_bytes(binfmt_line(str(qemu)))
     machine.mount_proc(root / "proc")
@@ -104,7 +104,8 @@ def _mount_devices(folder: Path) -> None:
         (folder / name).touch()
         namespaces.mount(f"/dev/{name}", folder / name, flags=namespaces.BIND)
     (folder / "pts").mkdir()
-    namespaces.mount("devpts", folder / "pts", "devpts", namespaces.NO_SUID | namespaces.NO_EXEC, "newinstance,ptmxmode=0666")
+    plain = namespaces.NO_SUID | namespaces.NO_EXEC
+    namespaces.mount("devpts", folder / "pts", "devpts", plain, "newinstance,ptmxmode=0666")
     links = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
     for name, target in links.items():
         (folder / name).symlink_to(target)
@@ -144,7 +145,7 @@ def _start_adbd(cpu: str) -> int:
             "PATH": "/system/bin", "HOME": "/", "TMPDIR": "/data/local/tmp", "SHELL": "/system/bin/sh",
             "ANDROID_DATA": "/data", "ANDROID_ROOT": "/system", "QEMU_CPU": cpu,
         }  # fmt: skip
-        os.execve(f"/{ADBD}", ["adbd"], environment)
+        os.execve(f"/{ADBD}", ["adbd"], environment)  # noqa: S606
     except OSError as error:
         print(f"error: adbd can't start: {error}", file=sys.stderr, flush=True)
     finally:
