@@ -28,6 +28,8 @@ ADBD_PORT = 5555
 # Android's user of adb shell.
 _SHELL_USER = 2000
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+# Where the phone's user would be the machine's root if root started it, and could change the machine by writing.
+_KERNEL_FILES = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
 _SET_FLAGS, _UP = 0x8914, 0x1
 
 
@@ -76,16 +78,16 @@ def _run_phone(settings: dict[str, Any]) -> NoReturn:
 
 def _mount_root(root: Path, qemu: Path, storage_mb: int) -> None:
     namespaces.mount("none", "/", flags=namespaces.RECURSIVE | namespaces.PRIVATE)
-    namespaces.mount(str(root), root, flags=namespaces.BIND)
-    locked = os.statvfs(root).f_flag & (namespaces.NO_SUID | namespaces.NO_DEVICES | namespaces.NO_EXEC)
-    if locked & namespaces.NO_EXEC:
+    if os.statvfs(root).f_flag & namespaces.NO_EXEC:
         raise PhoneError(f"{root} lies on a file system that is mounted noexec: set the phone up elsewhere")
-    read_only = namespaces.REMOUNT | namespaces.BIND | namespaces.READ_ONLY
-    namespaces.mount("none", root, flags=read_only | locked | namespaces.NO_SUID)
+    _make_read_only(root)
     # What is registered is forgotten with its last mount, which so stays, out of sight below the phone's own /proc.
     machine.mount_binfmt(root / "proc")
     (root / "proc" / "register").write_bytes(binfmt_line(str(qemu)))
     machine.mount_proc(root / "proc")
+    for name in _KERNEL_FILES:
+        if (root / "proc" / name).exists():
+            _make_read_only(root / "proc" / name)
     plain = namespaces.NO_SUID | namespaces.NO_DEVICES
     namespaces.mount("phone", root / "sys", "tmpfs", plain, "size=1m,mode=755")
     write_cores(root / "sys", os.cpu_count() or 1)
@@ -95,6 +97,14 @@ def _mount_root(root: Path, qemu: Path, storage_mb: int) -> None:
     (root / "data" / "local" / "tmp").mkdir(parents=True)
     namespaces.mount("phone", root / "data" / "local" / "tmp", "tmpfs", plain, f"size={storage_mb}m,mode=771")
     _mount_devices(root / "dev")
+
+
+def _make_read_only(place: Path) -> None:
+    """Mounts a file or folder over itself. What the mount below forbids must stay forbidden, or the system refuses."""
+    namespaces.mount(str(place), place, flags=namespaces.BIND)
+    kept = os.statvfs(place).f_flag & (namespaces.NO_SUID | namespaces.NO_DEVICES | namespaces.NO_EXEC)
+    flags = namespaces.REMOUNT | namespaces.BIND | namespaces.READ_ONLY | namespaces.NO_SUID
+    namespaces.mount("none", place, flags=flags | kept)
 
 
 def _mount_devices(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from faults import PhoneError
 
 # Hooks of the machine's own apt that would run after an update here too.
-_HOOKS = (*(f"APT::Update::{when}" for when in ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")), "DPkg::Post-Invoke")
+_HOOKS = tuple(f"APT::Update::{when}-Invoke{how}" for when in ("Pre", "Post") for how in ("", "-Success"))
 
 
 @dataclass(frozen=True)

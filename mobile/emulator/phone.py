@@ -61,6 +61,7 @@ class Phone:
                 command,
                 pass_fds=[listener.fileno(), lifeline, report],
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in a terminal is for this process
                 stdout=self._said,
                 stderr=self._said,
             )

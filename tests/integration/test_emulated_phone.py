@@ -183,6 +183,9 @@ def test_the_phone_can_do_nothing_to_this_machine(start_phone: Start) -> None:
     phone = start_phone()
     assert "Read-only file system" in phone.adb("shell", "echo x > /system/x").stderr
     assert phone.adb("shell", f"mkdir {STORAGE}/m && mount -t tmpfs x {STORAGE}/m").returncode != 0
+    # Which is the machine's own, and its root's to write.
+    assert phone.shell("cat /proc/sys/kernel/core_pattern") == Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    assert phone.adb("shell", "test -w /proc/sys/kernel/core_pattern").returncode == 1
     numbers = phone.shell("ls -d /proc/[0-9]*").split()
     assert len(numbers) <= 5
     assert phone.shell("grep CapEff /proc/self/status").split()[1] == "0" * 16
