@@ -15,7 +15,7 @@ BOOTSTRAP ?= python3
 SWEEP ?= demo
 ARGS ?=
 
-.PHONY: help install install-peers embedded-model matrix peers mobile test test-unit test-integration test-real test-long lint format clean-store
+.PHONY: help install install-peers embedded-model matrix peers mobile emulated-phone test test-unit test-integration test-real test-long lint format clean-store
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ peers: install-peers embedded-model  ## our INT8 beside OpenVINO, CTranslate2, O
 TARGET ?= host
 mobile: $(STAMP)  ## build the native runner for this machine (TARGET=linux-arm64, TARGET=android)
 	@$(PYTHON) mobile/build.py $(TARGET)
+
+# Standard library only, so that it needs no environment of ours.
+emulated-phone:  ## set up an emulated arm64 phone in build/mobile/phone (Debian; no root, nothing installed)
+	@$(BOOTSTRAP) mobile/emulator/setup.py
 
 test: lint test-unit test-integration  ## lint, unit and integration tests
 

@@ -1,8 +1,8 @@
 """The phone itself, started by ``phone.py`` and of no use alone: namespaces, mounts, adbd, the cable.
 
 ``python inside.py SETTINGS`` with JSON: ``root``, ``qemu``, ``cpu``, ``storage_mb``, and the numbers of open files
-``listener`` (a socket bound out there), ``lifeline`` (ends when whoever started this ends) and ``report`` (gets the number
-of the phone's first process). What goes wrong is a line ``error: ...`` on standard error.
+``listener`` (a socket bound out there), ``lifeline`` (ends when whoever started this ends) and ``report`` (gets the
+number of the phone's first process). What goes wrong is a line ``error: ...`` on standard error.
 """
 
 import fcntl
@@ -28,6 +28,8 @@ ADBD_PORT = 5555
 # Android's user of adb shell.
 _SHELL_USER = 2000
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+# Where the phone's user would be the machine's root if root started it, and could change the machine by writing.
+_KERNEL_FILES = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
 _SET_FLAGS, _UP = 0x8914, 0x1
 
 
@@ -76,16 +78,16 @@ def _run_phone(settings: dict[str, Any]) -> NoReturn:
 
 def _mount_root(root: Path, qemu: Path, storage_mb: int) -> None:
     namespaces.mount("none", "/", flags=namespaces.RECURSIVE | namespaces.PRIVATE)
-    namespaces.mount(str(root), root, flags=namespaces.BIND)
-    locked = os.statvfs(root).f_flag & (namespaces.NO_SUID | namespaces.NO_DEVICES | namespaces.NO_EXEC)
-    if locked & namespaces.NO_EXEC:
+    if os.statvfs(root).f_flag & namespaces.NO_EXEC:
         raise PhoneError(f"{root} lies on a file system that is mounted noexec: set the phone up elsewhere")
-    read_only = namespaces.REMOUNT | namespaces.BIND | namespaces.READ_ONLY
-    namespaces.mount("none", root, flags=read_only | locked | namespaces.NO_SUID)
-    # What is registered is forgotten with its last mount: it stays below the phone's own /proc, for good and out of sight.
+    _make_read_only(root)
+    # What is registered is forgotten with its last mount, which so stays, out of sight below the phone's own /proc.
     machine.mount_binfmt(root / "proc")
     (root / "proc" / "register").write_bytes(binfmt_line(str(qemu)))
     machine.mount_proc(root / "proc")
+    for name in _KERNEL_FILES:
+        if (root / "proc" / name).exists():
+            _make_read_only(root / "proc" / name)
     plain = namespaces.NO_SUID | namespaces.NO_DEVICES
     namespaces.mount("phone", root / "sys", "tmpfs", plain, "size=1m,mode=755")
     write_cores(root / "sys", os.cpu_count() or 1)
@@ -97,6 +99,14 @@ def _mount_root(root: Path, qemu: Path, storage_mb: int) -> None:
     _mount_devices(root / "dev")
 
 
+def _make_read_only(place: Path) -> None:
+    """Mounts a file or folder over itself. What the mount below forbids must stay forbidden, or the system refuses."""
+    namespaces.mount(str(place), place, flags=namespaces.BIND)
+    kept = os.statvfs(place).f_flag & (namespaces.NO_SUID | namespaces.NO_DEVICES | namespaces.NO_EXEC)
+    flags = namespaces.REMOUNT | namespaces.BIND | namespaces.READ_ONLY | namespaces.NO_SUID
+    namespaces.mount("none", place, flags=flags | kept)
+
+
 def _mount_devices(folder: Path) -> None:
     """Those that give nothing of the machine away."""
     namespaces.mount("phone", folder, "tmpfs", namespaces.NO_SUID, "size=64k,mode=755")
@@ -104,7 +114,8 @@ def _mount_devices(folder: Path) -> None:
         (folder / name).touch()
         namespaces.mount(f"/dev/{name}", folder / name, flags=namespaces.BIND)
     (folder / "pts").mkdir()
-    namespaces.mount("devpts", folder / "pts", "devpts", namespaces.NO_SUID | namespaces.NO_EXEC, "newinstance,ptmxmode=0666")
+    plain = namespaces.NO_SUID | namespaces.NO_EXEC
+    namespaces.mount("devpts", folder / "pts", "devpts", plain, "newinstance,ptmxmode=0666")
     links = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
     for name, target in links.items():
         (folder / name).symlink_to(target)
@@ -144,7 +155,7 @@ def _start_adbd(cpu: str) -> int:
             "PATH": "/system/bin", "HOME": "/", "TMPDIR": "/data/local/tmp", "SHELL": "/system/bin/sh",
             "ANDROID_DATA": "/data", "ANDROID_ROOT": "/system", "QEMU_CPU": cpu,
         }  # fmt: skip
-        os.execve(f"/{ADBD}", ["adbd"], environment)
+        os.execve(f"/{ADBD}", ["adbd"], environment)  # noqa: S606
     except OSError as error:
         print(f"error: adbd can't start: {error}", file=sys.stderr, flush=True)
     finally:

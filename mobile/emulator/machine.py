@@ -5,17 +5,13 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import namespaces
 from faults import PhoneError
 
-CPUS = ("cortex-a53", "cortex-a76", "cortex-a710")
 # Since this release programs of another processor can be registered inside a namespace of users.
 _LINUX = (6, 7)
-# Older ones show programs the host's /proc/cpuinfo, on which ONNX Runtime dies, and don't know cortex-a710.
-_QEMU = 10
 # Releases of Debian that have adbd 34 and QEMU 10, and the suite that brings them.
 _RELEASES = {"bookworm": "bookworm-backports", "trixie": "", "forky": "", "sid": ""}
 
@@ -56,16 +52,13 @@ def check_tools() -> None:
 
 
 def check_namespaces() -> None:
-    """Tries in a process of its own what the phone does first. Raises PhoneError with the reason."""
+    """Tries what the phone does first, in a process of its own. Raises PhoneError with the reason."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         try:
             enter()
-            reader_child = os.fork()
-            if not reader_child:
-                _report(writer, _try_mounts)
-            os.waitpid(reader_child, 0)
+            _as_first_process(writer)
         except PhoneError as error:
             os.write(writer, str(error).encode())
         finally:
@@ -78,19 +71,20 @@ def check_namespaces() -> None:
         raise PhoneError(fault)
 
 
-def _report(writer: int, action) -> None:  # type: ignore[no-untyped-def]
+def _as_first_process(writer: int) -> None:
+    """The mounts that the new namespaces have to allow; what is wrong with them goes to ``writer``."""
+    first = os.fork()
+    if first:
+        os.waitpid(first, 0)
+        return
     try:
-        action()
+        namespaces.mount("none", "/", flags=namespaces.RECURSIVE | namespaces.PRIVATE)
+        mount_proc(Path("/proc"))
+        mount_binfmt(Path("/sys"))
     except PhoneError as error:
         os.write(writer, str(error).encode())
     finally:
         os._exit(0)
-
-
-def _try_mounts() -> None:
-    namespaces.mount("none", "/", flags=namespaces.RECURSIVE | namespaces.PRIVATE)
-    mount_proc(Path("/proc"))
-    mount_binfmt(Path("/sys"))
 
 
 def enter() -> None:
@@ -126,39 +120,12 @@ def mount_binfmt(target: Path) -> None:
     try:
         namespaces.mount("binfmt_misc", target, "binfmt_misc")
     except OSError as error:
-        how = "load it: modprobe binfmt_misc, as root" if error.errno == errno.ENODEV else "Linux 6.7 or later is needed"
+        absent = error.errno == errno.ENODEV
+        how = "load it: modprobe binfmt_misc, as root" if absent else "Linux 6.7 or later is needed"
         raise PhoneError(f"the kernel gives no binfmt_misc to a user namespace ({error.strerror}): {how}") from error
 
 
-def installed_qemu() -> Path | None:
-    """The installed QEMU, when it is new enough and needs no library (the phone's root has none of this machine's)."""
-    for name in ("qemu-aarch64", "qemu-aarch64-static"):
-        found = shutil.which(name)
-        if found and qemu_fits(Path(found)):
-            return Path(found).resolve()
-    return None
-
-
-def qemu_fits(program: Path) -> bool:
-    """Whether a program is QEMU 10 or later, linked statically."""
-    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    version = re.search(r"version (\d+)", shown)
-    return bool(version) and int(version[1]) >= _QEMU and is_static(program)
-
-
-def is_static(program: Path) -> bool:
-    """Whether a 64-bit ELF file names no interpreter (a loader of shared libraries)."""
-    with program.open("rb") as stream:
-        header = stream.read(64)
-        if header[:5] != b"\x7fELF\x02":
-            return False
-        stream.seek(int.from_bytes(header[32:40], "little"))
-        size, count = (int.from_bytes(header[at : at + 2], "little") for at in (54, 56))
-        kinds = [stream.read(size)[:4] for _ in range(count)]
-    return (3).to_bytes(4, "little") not in kinds  # PT_INTERP
-
-
-def check(platform_release: str = platform.release()) -> None:
+def check() -> None:
     """Everything that the phone needs of the kernel. Raises PhoneError."""
-    check_kernel(platform_release, platform.machine())
+    check_kernel(platform.release(), platform.machine())
     check_namespaces()

@@ -1,7 +1,7 @@
 """Debian packages unpacked into a folder, with apt's own signature checks and without touching the machine's packages.
 
-apt-get gets a state, a cache and a list of sources of its own, so neither its locks nor its lists are the machine's. The
-mirror and its keys are those that the machine uses; a suite may be added.
+apt-get gets a state, a cache and a list of sources of its own, so neither its locks nor its lists are the machine's.
+The mirror and its keys are those that the machine uses; a suite may be added.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from faults import PhoneError
 
 # Hooks of the machine's own apt that would run after an update here too.
-_HOOKS = ("APT::Update::Pre-Invoke", "APT::Update::Post-Invoke", "APT::Update::Post-Invoke-Success", "DPkg::Post-Invoke")
+_HOOKS = tuple(f"APT::Update::{when}-Invoke{how}" for when in ("Pre", "Post") for how in ("", "-Success"))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def sources_of(release: str, added: tuple[str, ...], etc: Path = Path("/etc/apt"
     Raises:
         PhoneError: the machine has no source of that release.
     """
-    files = [etc / "sources.list", *sorted(etc.glob("sources.list.d/*.list")), *sorted(etc.glob("sources.list.d/*.sources"))]
+    more = (etc / "sources.list.d").glob("*")
+    files = [etc / "sources.list", *sorted(file for file in more if file.suffix in (".list", ".sources"))]
     every = [source for file in files if file.is_file() for source in parse_sources(file.read_text(errors="replace"))]
     wanted = {release, f"{release}-updates", f"{release}-security"}
     kept = [replace(s, suites=tuple(x for x in s.suites if x in wanted)) for s in every if wanted & set(s.suites)]
@@ -101,7 +102,8 @@ class Apt:
             "APT::Architecture": architecture, "APT::Architectures": architecture, "APT::Sandbox::User": "",
             "Dir::State": folder, "Dir::State::Lists": folder / "lists", "Dir::State::Status": status,
             "Dir::Cache": folder, "Dir::Cache::Archives": folder / "archives", "Dir::Cache::pkgcache": "",
-            "Dir::Cache::srcpkgcache": "", "Dir::Etc::SourceList": "/dev/null", "Dir::Etc::SourceParts": folder / "sources",
+            "Dir::Cache::srcpkgcache": "", "Dir::Etc::SourceList": "/dev/null",
+            "Dir::Etc::SourceParts": folder / "sources",
             "Dir::Etc::PreferencesParts": "/dev/null", "Dir::Etc::Preferences": "/dev/null",
             "Acquire::Languages": "none", "Acquire::Retries": "2", "APT::Update::Error-Mode": "any",
             "Debug::NoLocking": "1",
@@ -165,7 +167,8 @@ def unpack(files: list[Path], folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _dpkg(*words: str) -> str:
-    done = subprocess.run(["dpkg-deb", *words], capture_output=True, text=True, check=False)
+    command = ["dpkg-deb", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PhoneError(f"dpkg-deb {words[0]}: {' '.join(done.stderr.split())}")
     return done.stdout

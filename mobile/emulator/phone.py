@@ -1,9 +1,9 @@
 """Starts the emulated phone: ``python mobile/emulator/phone.py --phone DIR --cpu cortex-a76 [--storage-mb 2048]``.
 
-When its adbd answers, one line of JSON is on standard output: ``serial`` (for ``adb connect``), ``cpu``, ``pid`` (of this
-process) and ``adb`` (a client). The phone runs until standard input ends or SIGTERM or SIGINT comes; when this process is
-killed, everything of the phone dies with it. SIGUSR1 pulls the cable (connections break, new ones are refused, programs
-on the phone stay); SIGUSR2 plugs it in again.
+When its adbd answers, one line of JSON is on standard output: ``serial`` (for ``adb connect``), ``cpu``, ``pid`` (of
+this process) and ``adb`` (a client). The phone runs until standard input ends or SIGTERM or SIGINT comes; when this
+process is killed, everything of the phone dies with it. SIGUSR1 pulls the cable (connections break, new ones are
+refused, the phone itself stays); SIGUSR2 plugs it in again.
 """
 
 import argparse
@@ -26,6 +26,8 @@ import setup
 from faults import PhoneError
 from relay import adbd_answers
 
+# A core with neither dot products nor wider vectors, one with dot products, one with 8-bit matrix products too.
+CPUS = ("cortex-a53", "cortex-a76", "cortex-a710")
 _PATIENCE_S = 60.0
 
 
@@ -34,7 +36,7 @@ class Phone:
 
     Args:
         folder: made by ``setup.py``.
-        cpu: one of :data:`machine.CPUS`.
+        cpu: one of :data:`CPUS`.
         storage_mb: size of ``/data/local/tmp`` in 2²⁰ bytes; it is memory of this machine when it is full.
 
     Raises:
@@ -59,6 +61,7 @@ class Phone:
                 command,
                 pass_fds=[listener.fileno(), lifeline, report],
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in a terminal is for this process
                 stdout=self._said,
                 stderr=self._said,
             )
@@ -193,8 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Start the emulated arm64 phone of edgedistil.")
-    parser.add_argument("--phone", type=Path, default=setup.DEFAULT, help="made by setup.py (default: build/mobile/phone)")
-    parser.add_argument("--cpu", choices=machine.CPUS, required=True)
+    parser.add_argument("--phone", type=Path, default=setup.DEFAULT, help="folder (default: build/mobile/phone)")
+    parser.add_argument("--cpu", choices=CPUS, required=True)
     parser.add_argument("--storage-mb", type=_size, default=2048, help="size of /data/local/tmp (default: 2048)")
     return parser
 

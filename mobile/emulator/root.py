@@ -88,7 +88,7 @@ def write_cores(system: Path, cores: int) -> None:
 def recipe() -> list[Path]:
     """The files that decide what a set-up makes; a phone made by others is made anew."""
     here = Path(__file__).resolve().parent
-    own = [here / name for name in ("client.py", "packages.py", "root.py", "setup.py")]
+    own = [here / name for name in ("host_tools.py", "packages.py", "root.py", "setup.py")]
     return own + sorted(file for file in OVERLAY.rglob("*") if file.is_file())
 
 

@@ -1,7 +1,8 @@
 """A filter of system calls that leaves no vsock socket to the phone.
 
-adbd listens on vsock port 5555 beside TCP. Vsock knows no network namespaces: on a virtual machine, whoever runs it could
-connect to the phone. So ``socket(AF_VSOCK, ...)`` fails in the phone as on a kernel without vsock, which adbd takes.
+adbd listens on vsock port 5555 beside TCP. Vsock knows no network namespaces: on a virtual machine, whoever runs it
+could connect to the phone. So ``socket(AF_VSOCK, ...)`` fails in the phone as on a kernel without vsock, which adbd
+takes.
 """
 
 import ctypes

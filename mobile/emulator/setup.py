@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import client
+import host_tools
 import machine
 import root
 from faults import PhoneError
@@ -56,7 +56,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         return manifest if isinstance(manifest["packages"], dict) else {}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise PhoneError(f"{folder} holds no phone: make one with python mobile/emulator/setup.py --output {folder}") from error
+        how = f"make one with python mobile/emulator/setup.py --output {folder}"
+        raise PhoneError(f"{folder} holds no phone: {how}") from error
 
 
 def recipe_sha256() -> str:
@@ -106,7 +107,7 @@ def make(folder: Path) -> dict[str, Any]:
     machine.check_tools()
     release, added = machine.debian_release(Path("/etc/os-release").read_text())
     sources = sources_of(release, (added,) if added else ())
-    qemu, adb = machine.installed_qemu(), client.installed_adb()
+    qemu, adb = host_tools.installed_qemu(), host_tools.installed_adb()
     wanted = [*(["qemu-user"] if not qemu else []), *(["adb"] if not adb else [])]
 
     def fetch(name: str, architecture: str, installed: bool, packages: list[str]) -> list[Path]:
@@ -124,13 +125,13 @@ def make(folder: Path) -> dict[str, Any]:
             package = next(file for file in files if file.name.startswith("qemu-user_"))
             files.remove(package)
             qemu = Path("qemu-aarch64")
-            client.take_qemu(package, folder / qemu)
+            host_tools.take_qemu(package, folder / qemu)
             facts["amd64"] |= [facts_of(package)]
         if not adb:
             adb = "adb/adb"
-            facts["amd64"] |= client.take_adb(files, folder / "adb")
+            facts["amd64"] |= host_tools.take_adb(files, folder / "adb")
     root.lay_out(folder / "root", folder / qemu)
-    if not machine.qemu_fits(folder / qemu):
+    if not host_tools.qemu_fits(folder / qemu):
         raise PhoneError(f"the qemu-user of {release} is older than 10 or not static: the phone can't use it")
     return {
         "debian": release,

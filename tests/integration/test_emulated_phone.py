@@ -147,7 +147,7 @@ def test_it_ends_when_it_is_told_to(how: str, start_phone: Start) -> None:
 
 def test_a_phone_whose_adbd_dies_says_so(start_phone: Start) -> None:
     phone = start_phone()
-    phone.adb("shell", "kill -9 $(pidof adbd)")
+    phone.adb("shell", "kill -9 2")
     assert phone.process.wait(10) == 1
     assert phone.process.communicate()[1] == "error: the phone ended: adbd ended with -9\n"
 
@@ -159,9 +159,14 @@ def _listening() -> set[tuple[str, str]]:
     return {(address, port) for address, port in found}
 
 
+def _vsock_sockets() -> list[str]:
+    lines = Path("/proc/net/protocols").read_text().splitlines()
+    return [line.split()[2] for line in lines if line.startswith("AF_VSOCK")]
+
+
 def test_nothing_of_it_listens_outside_the_loopback(start_phone: Start) -> None:
     start_phone("cortex-a53")  # adb's server listens from here on
-    before = _listening()
+    before, vsock = _listening(), _vsock_sockets()
     phone = start_phone()
     port = f"{int(phone.serial.split(':')[1]):04X}"
     new = {place for place in _listening() - before if place[1] in (port, f"{5555:04X}")}
@@ -170,14 +175,17 @@ def test_nothing_of_it_listens_outside_the_loopback(start_phone: Start) -> None:
     assert "15B3" in phone.shell("cat /proc/net/tcp /proc/net/tcp6")
     devices = phone.shell("cat /proc/net/dev").splitlines()[2:]
     assert [line.split(":")[0].strip() for line in devices] == ["lo"]
-    # The forbidden vsock socket is the one that adbd tells of.
-    assert phone.shell("ls /proc/net") and "vsock" not in phone.shell("cat /proc/net/protocols | cut -d' ' -f1")
+    # Vsock is not the network's: all of this machine's count, and there is none more.
+    assert _vsock_sockets() == vsock
 
 
 def test_the_phone_can_do_nothing_to_this_machine(start_phone: Start) -> None:
     phone = start_phone()
     assert "Read-only file system" in phone.adb("shell", "echo x > /system/x").stderr
     assert phone.adb("shell", f"mkdir {STORAGE}/m && mount -t tmpfs x {STORAGE}/m").returncode != 0
+    # Which is the machine's own, and its root's to write.
+    assert phone.shell("cat /proc/sys/kernel/core_pattern") == Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    assert phone.adb("shell", "test -w /proc/sys/kernel/core_pattern").returncode == 1
     numbers = phone.shell("ls -d /proc/[0-9]*").split()
     assert len(numbers) <= 5
     assert phone.shell("grep CapEff /proc/self/status").split()[1] == "0" * 16
@@ -219,11 +227,15 @@ def test_a_set_up_without_network_says_so_and_leaves_nothing(phone_folder: Path,
     assert list(tmp_path.iterdir()) == []
 
 
+# With the largest difference of a logit, relative to the largest one, that an arm core may have from this machine.
+# INT8: a last bit of a float turns the rounding of an activation. 4-bit at level 0 computes in float everywhere; at
+# level 4 activations are rounded by other rules (A53: none).
 PRECISIONS = {
-    "fp32": Float32(),
-    "int8": DynamicInt8(embeddings=True, weights="s8_7bit"),
-    "4-bit": Blocks4Bit(embeddings=True, block_size=32, accuracy_level=4),
-    "4-bit asymmetric": Blocks4Bit(embeddings=True, block_size=32, accuracy_level=4, rounding="hqq"),
+    "fp32": (Float32(), 1e-5),
+    "int8": (DynamicInt8(embeddings=True, weights="s8_7bit"), 0.05),
+    "4-bit float": (Blocks4Bit(embeddings=True, block_size=32, accuracy_level=0), 1e-5),
+    "4-bit": (Blocks4Bit(embeddings=True, block_size=32, accuracy_level=4), 0.15),
+    "4-bit asymmetric": (Blocks4Bit(embeddings=True, block_size=32, accuracy_level=4, rounding="hqq"), 0.15),
 }
 
 
@@ -237,8 +249,8 @@ def test_the_runner_answers_through_adb_as_this_machine_does(
     assert phone.adb("push", str(bundle), f"{STORAGE}/runner").returncode == 0
     start = f"cd {STORAGE}/runner && exec {' '.join(manifest['start'])} --own-clock"
     request: dict[str, Any] = {"ids": sentence_ids, "types": [[0] * len(ids) for ids in sentence_ids]}
-    found: dict[str, Any] = {}
-    for name, precision in PRECISIONS.items():
+    expected: dict[str, Any] = {}
+    for name, (precision, allowed) in PRECISIONS.items():
         folder = tiny_folder(tiny_model("distilbert"), name.replace(" ", "_"))
         save(write_graph(read_model(folder), precision, False), folder / "model.onnx")
         for file in folder.glob("model.onnx*"):
@@ -250,16 +262,15 @@ def test_the_runner_answers_through_adb_as_this_machine_does(
             assert (loaded["facts"]["machine"], loaded["facts"]["ort_version"]) == ("aarch64", manifest["onnxruntime"])
             here.load(folder, 64, ("the film",))
             there_logits, here_logits = (np.array(w.ask("predict", **request)["logits"]) for w in (there, here))
-        found[name] = there_logits
-        if name == "fp32":
-            assert np.abs(there_logits - here_logits).max() < 1e-5 * np.abs(here_logits).max()
-            continue
-        assert np.abs(there_logits - found["fp32"]).max() > 1e-4
-        # Other kernels round activations elsewhere: whole steps may differ, classes and directions may not.
-        assert (there_logits.argmax(1) == here_logits.argmax(1)).all()
-        norms = np.linalg.norm(there_logits, axis=1) * np.linalg.norm(here_logits, axis=1)
-        cosines = (there_logits * here_logits).sum(1) / norms
-        assert cosines.min() > (0.99 if name == "int8" else 0.95), (name, cosines)
+        difference = np.abs(there_logits - here_logits).max() / np.abs(here_logits).max()
+        cosine = (there_logits * here_logits).sum() / np.linalg.norm(there_logits) / np.linalg.norm(here_logits)
+        assert difference < allowed, (name, difference)
+        assert cosine > 0.99, (name, cosine)
+        expected[name] = here_logits
+        sure = np.abs(here_logits[:, 1] - here_logits[:, 0]) > 2 * allowed * np.abs(here_logits).max()
+        assert (there_logits.argmax(1) == here_logits.argmax(1))[sure].all()
+        assert sure.sum() > 4
+    assert np.abs(expected["int8"] - expected["fp32"]).max() > 1e-3 < np.abs(expected["4-bit"] - expected["int8"]).max()
 
 
 def test_a_worker_on_a_phone_that_dies_is_torn(
@@ -275,7 +286,8 @@ def test_a_worker_on_a_phone_that_dies_is_torn(
     start = " ".join(json.loads((bundle / "manifest.json").read_text())["start"])
     variables = {key: phone.environment[key] for key in ("ANDROID_ADB_SERVER_PORT", "HOME")}
     command = [*phone.command, "shell", f"cd {STORAGE}/runner && exec {start} --own-clock"]
-    with pytest.raises(WorkerError), Worker("adb", 1, command=command, variables=variables) as worker:
-        worker.load(".", 64, ("the film",), ids=[[2, 5, 3]])
-        phone.process.kill()
+    worker = Worker("adb", 1, command=command, variables=variables)
+    worker.load(".", 64, ("the film",), ids=[[2, 5, 3]])
+    phone.process.kill()
+    with pytest.raises(WorkerError, match="died at predict"), worker:
         worker.ask("predict", ids=[[2, 5, 3]])

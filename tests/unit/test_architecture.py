@@ -23,7 +23,7 @@ ALLOWED = {
     "models": {"errors", "config", "store"},
     "learning": {"errors", "models"},
     "export": {"errors", "models"},
-    "workers": {"errors", "tasks", "models"},
+    "workers": {"errors", "devices", "tasks", "models"},
     "measurement": {"errors", "tasks"},
     "compression": {"errors", "models", "export", "measurement"},
     "reporting": {"errors", "config", "store", "measurement"},

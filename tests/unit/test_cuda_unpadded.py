@@ -113,7 +113,7 @@ def test_flash_attention_only_where_it_can_run(tiny_model: Callable[..., Any]) -
 def test_other_heads_and_architectures_are_refused(tiny_model: Callable[..., Any]) -> None:
     from transformers import BertForMaskedLM
 
-    with pytest.raises(UserError, match="BertForMaskedLM can't run unpadded.*turn unpadded off"):
+    with pytest.raises(UserError, match=r"BertForMaskedLM can't run unpadded.*turn unpadded off"):
         Unpadded(BertForMaskedLM(tiny_model("bert").config), "repadded")
     other = nn.Linear(1, 1)
     other.config = type("Config", (), {"model_type": "roberta"})()

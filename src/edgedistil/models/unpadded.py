@@ -143,11 +143,13 @@ class _Repadded:
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         heads, size = query.shape[1:]
         places = self._rows * self._longest
-        padded = []
-        for part in (query, key, value):
+
+        def padded(part: Tensor) -> Tensor:
             # One place more, where fillers go.
             room = part.new_zeros(places + 1, heads, size).index_copy_(0, self._slots, part)
-            padded.append(room[:-1].view(self._rows, self._longest, heads, size).transpose(1, 2))
-        found = nn.functional.scaled_dot_product_attention(*padded, attn_mask=self._mask)
+            return room[:-1].view(self._rows, self._longest, heads, size).transpose(1, 2)
+
+        attend = nn.functional.scaled_dot_product_attention
+        found = attend(padded(query), padded(key), padded(value), attn_mask=self._mask)
         flat = found.transpose(1, 2).reshape(places, heads, size)
         return flat[self._slots.clamp(max=places - 1)]

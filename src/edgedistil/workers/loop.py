@@ -29,6 +29,10 @@ class Engine(Protocol):
     ``tokenize(text: list[str]) -> Any`` (one text or pair to token ids), which is timed, ``predict_ids(ids, types)``
     (logits of one text that was tokenized elsewhere), and ``spans(ids, types)`` (start and end logits of one window),
     of models that answer by spans; ``probe()`` (facts of the processor as JSON values) is the calibration worker's.
+
+    Engines on another device than the processor may have ``device_memory()`` (that device's figures in MB since the
+    last look, or None), ``device_ms()`` (how long the last ``run`` took by the device's own clock, or None) and
+    ``facts`` (what it is, as JSON values, once loaded).
     """
 
     def load(self, request: dict[str, Any]) -> dict[str, int]:
@@ -78,7 +82,9 @@ class _Loop:
             self._prepared[request["name"]] = [self._engine.pack(rows) for rows in request["batches"]]
             return {"batches": len(self._prepared[request["name"]])}
         if op == "time":
-            return _timed(self._engine.run, self._prepared[request["name"]], request["start"], request["count"])
+            inputs = self._prepared[request["name"]]
+            device_ms = getattr(self._engine, "device_ms", None)
+            return _timed(self._engine.run, inputs, request["start"], request["count"], device_ms)
         if op == "tokenize":
             if not hasattr(self._engine, "tokenize"):
                 raise ValueError("this engine has no tokenizer of its own")
@@ -99,7 +105,7 @@ class _Loop:
             windows = zip(request["ids"], request["types"], strict=True)
             return {"logits": [self._engine.spans(ids, types) for ids, types in windows]}
         if op == "memory":
-            found = memory(self._folder)
+            found = self._memory()
             reset_peak()
             return {"memory": found}
         if op == "probe":
@@ -114,11 +120,14 @@ class _Loop:
         self._folder = Path(request["folder"])
         resettable = reset_peak()
         clock = self._engine.load(request)
-        by_phase: dict[str, dict[str, float]] = getattr(clock, "memory", {})
-        now = memory(self._folder)
-        # Phases set the mark back between them; the peak of loading is the highest of theirs.
-        now["peak_rss_mb"] = max([now["peak_rss_mb"], *(m["peak_rss_mb"] for m in by_phase.values())])
+        by_phase: dict[str, dict[str, Any]] = getattr(clock, "memory", {})
+        now = self._memory()
+        # Phases set the marks back between them; the peak of loading is the highest of theirs.
+        _raise_peaks(now, list(by_phase.values()))
+        if "gpu" in now:
+            _raise_peaks(now["gpu"], [m["gpu"] for m in by_phase.values() if "gpu" in m])
         reset_peak()
+        facts = getattr(self._engine, "facts", None)
         return {
             "clock_ns": {"started": self._started_ns, **clock},
             "memory": now,
@@ -126,12 +135,33 @@ class _Loop:
             "peak_resettable": resettable,
             "pid": os.getpid(),
             "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            **({"facts": facts} if facts else {}),
         }
 
+    def _memory(self) -> dict[str, Any]:
+        found: dict[str, Any] = memory(self._folder)
+        device = self._engine.device_memory() if hasattr(self._engine, "device_memory") else None
+        return {**found, "gpu": device} if device else found
 
-def _timed(run: Callable[[Any], Any], inputs: list[Any], start: int, count: int) -> dict[str, Any]:
-    """Wall and CPU time (all threads) of each call in ms, and how often the kernel took the processor away."""
-    wall, cpu = [], []
+
+def _raise_peaks(now: dict[str, Any], earlier: list[dict[str, Any]]) -> None:
+    for name in now:
+        if "peak" in name:
+            now[name] = max((m[name] for m in [now, *earlier] if m[name] is not None), default=None)
+
+
+def _timed(
+    run: Callable[[Any], Any],
+    inputs: list[Any],
+    start: int,
+    count: int,
+    device_ms: Callable[[], float | None] | None = None,
+) -> dict[str, Any]:
+    """Wall and CPU time (all threads) of each call in ms, and how often the kernel took the processor away.
+
+    The device's own time of each as well, when the engine runs on one that has a clock.
+    """
+    wall, cpu, device = [], [], []
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     for call in range(start, start + count):
         packed = inputs[call % len(inputs)]
@@ -140,5 +170,8 @@ def _timed(run: Callable[[Any], Any], inputs: list[Any], start: int, count: int)
         wall_1, cpu_1 = time.perf_counter_ns(), time.process_time_ns()
         wall.append((wall_1 - wall_0) / 1e6)
         cpu.append((cpu_1 - cpu_0) / 1e6)
+        if device_ms and (found := device_ms()) is not None:
+            device.append(found)
     taken = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
-    return {"wall_ms": wall, "cpu_ms": cpu, "involuntary_switches": taken}
+    times = {"wall_ms": wall, "cpu_ms": cpu, **({"device_ms": device} if device else {})}
+    return {**times, "involuntary_switches": taken}

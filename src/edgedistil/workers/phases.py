@@ -3,7 +3,10 @@
 import mmap
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .memory import memory, reset_peak
 
@@ -24,16 +27,26 @@ class Phases(dict[str, int]):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.memory: dict[str, dict[str, float]] = {}
+        self.memory: dict[str, dict[str, Any]] = {}
+        # What another device's memory holds, asked at the end of each phase once it is set.
+        self.device_memory: Callable[[], dict[str, float | None]] | None = None
         self._folder, self._looked_ns = folder, 0
         reset_peak()
 
     def end(self, name: str) -> None:
         """Close the phase that runs and begin the next one."""
+        with self.aside() as now:
+            self[name] = now - self._looked_ns
+            self.memory[name] = memory(self._folder)
+            if self.device_memory is not None:
+                self.memory[name]["gpu"] = self.device_memory()
+            reset_peak()
+
+    @contextmanager
+    def aside(self) -> Iterator[int]:
+        """A look at something, whose time is no part of any phase; gives the clock at its beginning."""
         now = time.monotonic_ns()
-        self[name] = now - self._looked_ns
-        self.memory[name] = memory(self._folder)
-        reset_peak()
+        yield now
         self._looked_ns += time.monotonic_ns() - now
 
 

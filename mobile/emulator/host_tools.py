@@ -1,6 +1,7 @@
-"""The host's side of the set-up: QEMU, and adb where the machine has none."""
+"""What the phone needs on this machine's side: QEMU and adb, installed ones or out of Debian's packages."""
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -9,6 +10,8 @@ from pathlib import Path
 from faults import PhoneError
 from packages import unpack
 
+# Older ones show programs the host's /proc/cpuinfo, on which ONNX Runtime dies, and don't know cortex-a710.
+_OLDEST_QEMU = 10
 _QEMU = "./usr/bin/qemu-aarch64"
 _ADB = "usr/lib/android-sdk/platform-tools/adb"
 _WRAPPER = """#!/bin/sh
@@ -18,6 +21,34 @@ LD_LIBRARY_PATH="$here/usr/lib/x86_64-linux-gnu/android:$here/usr/lib/x86_64-lin
 export LD_LIBRARY_PATH
 exec "$here/PROGRAM" "$@"
 """
+
+
+def installed_qemu() -> Path | None:
+    """The installed QEMU, when it is new enough and needs no library (the phone's root has none of this machine's)."""
+    for name in ("qemu-aarch64", "qemu-aarch64-static"):
+        found = shutil.which(name)
+        if found and qemu_fits(Path(found)):
+            return Path(found).resolve()
+    return None
+
+
+def qemu_fits(program: Path) -> bool:
+    """Whether a program is QEMU 10 or later, linked statically."""
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"version (\d+)", shown)
+    return bool(version) and int(version[1]) >= _OLDEST_QEMU and is_static(program)
+
+
+def is_static(program: Path) -> bool:
+    """Whether a 64-bit ELF file names no interpreter (a loader of shared libraries)."""
+    with program.open("rb") as stream:
+        header = stream.read(64)
+        if header[:5] != b"\x7fELF\x02":
+            return False
+        stream.seek(int.from_bytes(header[32:40], "little"))
+        size, count = (int.from_bytes(header[at : at + 2], "little") for at in (54, 56))
+        kinds = [stream.read(size)[:4] for _ in range(count)]
+    return (3).to_bytes(4, "little") not in kinds  # PT_INTERP
 
 
 def take_qemu(package: Path, target: Path) -> None:
