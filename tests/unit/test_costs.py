@@ -12,7 +12,7 @@ from edgedistil.compression.search import Budget, parts_of, search
 from edgedistil.errors import UserError
 from edgedistil.export.files import save
 from edgedistil.export.graph import write_graph
-from edgedistil.export.precision import precision_of
+from edgedistil.export.named_precision import precision_of
 from edgedistil.export.reading import read_model
 from edgedistil.export.weights import ModelWeights
 from edgedistil.measurement.flops import graph_flops

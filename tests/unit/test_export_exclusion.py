@@ -14,8 +14,9 @@ from edgedistil.export.answers import Drift, drift, logits_of
 from edgedistil.export.exclusion import Cost, HeldOut, accuracy, node_costs, protect, smallest, table_of
 from edgedistil.export.graph import write_graph
 from edgedistil.export.lint import lint
+from edgedistil.export.named_precision import precision_of
 from edgedistil.export.nodes import Node, matching, nodes_of
-from edgedistil.export.precision import Blocks4Bit, DynamicInt8, Float32, Mixed, MixedInt8, precision_of
+from edgedistil.export.precision import Blocks4Bit, DynamicInt8, Float32, Mixed, MixedInt8
 from edgedistil.export.reading import read_model
 from edgedistil.export.sensitivity import choose_static
 from edgedistil.export.weights import Linear, ModelWeights

@@ -17,7 +17,8 @@ from edgedistil.export.exporter import export_standard
 from edgedistil.export.files import data_file, save
 from edgedistil.export.graph import write_graph
 from edgedistil.export.lint import bytes_by_part, lint
-from edgedistil.export.precision import Blocks4Bit, DynamicInt8, Float32, Precision, precision_of
+from edgedistil.export.named_precision import precision_of
+from edgedistil.export.precision import Blocks4Bit, DynamicInt8, Float32, Precision
 from edgedistil.export.reading import read_model
 from edgedistil.models.folder import count_parameters
 from edgedistil.models.reference import write_reference

@@ -11,7 +11,8 @@ import torch
 from edgedistil.devices.host import saturates_int8
 from edgedistil.export.calibration import Range, least_error, observe
 from edgedistil.export.graph import write_graph
-from edgedistil.export.precision import MixedInt8, precision_of
+from edgedistil.export.named_precision import precision_of
+from edgedistil.export.precision import MixedInt8
 from edgedistil.export.reading import read_model
 from edgedistil.export.sensitivity import _largest, all_token_products, choose_static
 

@@ -12,7 +12,7 @@ import torch
 from edgedistil.devices.host import saturates_int8
 from edgedistil.export import precision
 from edgedistil.export.graph import write_graph
-from edgedistil.export.precision import precision_of
+from edgedistil.export.named_precision import precision_of
 from edgedistil.export.reading import read_model
 from edgedistil.export.rounding import nearest
 from edgedistil.learning.distillation import LogitDistillation

@@ -13,8 +13,8 @@ from transformers import AutoModelForQuestionAnswering, BertForQuestionAnswering
 from edgedistil.errors import UserError
 from edgedistil.export.files import save
 from edgedistil.export.graph import write_graph
+from edgedistil.export.named_precision import precision_of
 from edgedistil.export.parity import parity, verdict
-from edgedistil.export.precision import precision_of
 from edgedistil.export.reading import read_model
 from edgedistil.learning.losses import soft_target_loss, span_loss, span_soft_target_loss
 from edgedistil.learning.question_answering import SpanDistillation, SpanFineTuning

@@ -15,7 +15,8 @@ import numpy as np
 from ..errors import UserError
 from ..export.attention import all_tokens, first_token
 from ..export.graph import write_graph
-from ..export.precision import Precision, precision_of
+from ..export.named_precision import precision_of
+from ..export.precision import Precision
 from ..export.weights import Array, ClassificationHead, LayerWeights, Linear, ModelWeights
 from ..export.writer import GraphWriter
 from ..measurement.flops import graph_flops

@@ -9,7 +9,6 @@ import numpy as np
 from onnx import TensorProto
 
 from ..errors import UserError
-from .half import Float16
 from .rounding import ROUNDINGS, gptq, half_quadratic, nearest, search
 from .weights import Array, Linear
 from .writer import MICROSOFT, GraphWriter
@@ -246,54 +245,6 @@ class Mixed:
 
     def decode(self, graph: GraphWriter, x: str, table: Array, bias: Array, table_name: str, name: str) -> str:
         return self._own.get(table_name, self._default).decode(graph, x, table, bias, table_name, name)
-
-
-def precision_of(
-    quantization: dict[str, Any],
-    static: "dict[str, Range] | None" = None,
-    own: dict[str, Precision] | None = None,
-    moments: dict[str, Any] | None = None,
-) -> Precision:
-    """The precision that a canonical ``compression.quantization`` names.
-
-    Args:
-        static: the ranges that ``int8_static`` was given by :func:`edgedistil.export.sensitivity.choose_static`.
-        own: precisions of single products and tables, which go before everything else.
-        moments: of the products' inputs, for ``rounding=gptq``.
-    """
-    apart = tables_of(quantization) | (own or {})
-    default = _default_of(quantization, static, moments)
-    return Mixed(default, apart) if apart else default
-
-
-def tables_of(quantization: dict[str, Any]) -> dict[str, Precision]:
-    """Precision of the embedding tables where it is not the products' own: ``embeddings=int4`` or ``int8``."""
-    chosen = quantization.get("embeddings")
-    table: Precision | None = None
-    if chosen == "int4":
-        table = Blocks4Bit(True, quantization["block_size"], 0, quantization.get("rounding", "nearest"))
-    elif chosen == "int8":
-        table = DynamicInt8(True, "s8_7bit")
-    return dict.fromkeys(TABLES, table) if table else {}
-
-
-def _default_of(
-    quantization: dict[str, Any], static: "dict[str, Range] | None", moments: dict[str, Any] | None
-) -> Precision:
-    method = quantization["method"]
-    if method == "none":
-        return Float32()
-    if method == "fp16":
-        return Float16()
-    if method not in ("int8_static", "int8_dynamic", "int4_ort"):
-        raise ValueError(f"{method} has no ONNX form")
-    embeddings = quantization["embeddings"] not in (False, "none")
-    if method == "int8_static":
-        return MixedInt8(embeddings, quantization["weights"], static or {})
-    if method == "int8_dynamic":
-        return DynamicInt8(embeddings, quantization["weights"])
-    rounding = quantization.get("rounding", "nearest")
-    return Blocks4Bit(embeddings, quantization["block_size"], quantization["accuracy_level"], rounding, moments)
 
 
 def _symmetric(matrix: Array, axis: int, limit: int) -> tuple[Any, Any]:

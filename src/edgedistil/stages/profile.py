@@ -172,7 +172,7 @@ def _written(request: dict[str, Any], shape: dict[str, Any], name: str, structur
     """The folder of a model of this structure, as an export would leave it; written once."""
     from ..export.files import save
     from ..export.graph import write_graph
-    from ..export.precision import precision_of
+    from ..export.named_precision import precision_of
     from ..export.random_weights import random_weights
 
     options, folder = request["options"], Path(request["work"]) / "models" / name

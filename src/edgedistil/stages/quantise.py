@@ -33,8 +33,9 @@ def plan(weights: Any, request: dict[str, Any]) -> Plan:
         UserError: a name that no node has, too few texts, a drop that can't be met.
     """
     from ..export.half import Float16
+    from ..export.named_precision import precision_of, tables_of
     from ..export.nodes import matching, nodes_of
-    from ..export.precision import Float32, precision_of, tables_of
+    from ..export.precision import Float32
 
     quantization = request["options"]["quantization"]
     if quantization["method"] == "none":
