@@ -21,6 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "student.init": ("teacher", "random", "model"),
     "task.kind": ("sequence_classification", QUESTION_ANSWERING, MASKED_LM),
     "compression.until": UNTIL,
+    "compression.graph.head": ("task", "vocabulary"),
     "compression.vocabulary.method": ("none", "trimmed"),
     "compression.pruning.method": ("none", "magnitude", "structured"),
     "compression.pruning.budget": BUDGETS,

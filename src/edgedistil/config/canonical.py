@@ -29,6 +29,8 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
     else:
         result["pruning"] = canonical_pruning(pruning)
     result["recovery"] = _teaching(result["recovery"])
+    if result["graph"].get("head") == "task":
+        del result["graph"]["head"]
     if result["pruning"]["method"] == "none" or not _other_tables(result):
         # There is one change of structure to recover from.
         result["recovery"].pop("again", None)
@@ -121,4 +123,6 @@ def compression_label(compression: dict[str, Any]) -> str:
         parts[-1] += " QAT"
     if not compression["graph"]["padding"]:
         parts.append("no padding")
+    if "head" in compression["graph"]:
+        parts.append(f"{compression['graph']['head']} head")
     return " · ".join(parts)

@@ -50,6 +50,8 @@ def why_impossible(compression: dict[str, Any], device: dict[str, Any], bare_onn
     refused = why_not_on(device, method) if "kind" in device else None
     if refused:
         return refused
+    if "head" in compression.get("graph", {}) and (bare_onnx or engine != "onnxruntime"):
+        return "compression.graph.head=vocabulary is written into an ONNX file: it needs device.engine=onnxruntime"
     changed = compression["pruning"]["method"] != "none" or bool({"vocabulary", "embeddings"} & compression.keys())
     if bare_onnx and (changed or method != "none"):
         return "a bare ONNX file is measured as it is: compression needs a Hugging Face folder"

@@ -29,6 +29,7 @@ def check_question_answering(plain: dict[str, Any]) -> None:
         raise UserError(f"task.test_texts={task['test_texts']} is for texts with labels; leave it out")
     compression = plain.get("compression")
     if compression:
+        _supported("compression.graph.head", compression["graph"]["head"], ("task",))
         for group in ("embeddings", "qat"):
             _supported(f"compression.{group}.method", compression[group]["method"], ("none",))
         if compression["pruning"]["steps"] > 1:

@@ -176,6 +176,7 @@ class Quantization:
 @dataclass
 class Graph:
     padding: bool = True
+    head: str = "task"
 
 
 @dataclass

@@ -18,7 +18,9 @@ def data_file(model_file: Path) -> Path:
 
 
 def save(model: onnx.ModelProto, model_file: Path) -> None:
-    """Write ``model_file`` and :func:`data_file`; empties the tensors of ``model``."""
+    """Write ``model_file`` and :func:`data_file`; empties the tensors of ``model``. What was there is replaced."""
+    # onnx would append to the weights that lie there.
+    data_file(model_file).unlink(missing_ok=True)
     onnx.save(
         model,
         model_file,

@@ -37,7 +37,7 @@ class Float16:
     @staticmethod
     def _stored(graph: GraphWriter, name: str, values: Any) -> str:
         largest = float(np.abs(values).max())
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             raise UserError(
                 f"compression.quantization.method=fp16: {name} holds {largest:g}, and 16 bits reach to 65504; use "
                 "compression/quantization=none or int8_dynamic"

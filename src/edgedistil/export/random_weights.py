@@ -14,10 +14,25 @@ from .weights import (
     ModelWeights,
     Norm,
     SpanHead,
+    VocabularyHead,
 )
 
 # Rows of the word table: which rows are read does not matter to a clock, and a whole vocabulary takes long to write.
 VOCABULARY = 1000
+
+
+def vocabulary_head(encoder: EncoderWeights, seed: int = 0) -> VocabularyHead:
+    """A masked-language-modelling head of the encoder's width with random weights, tied to its word table."""
+    chance, width = np.random.default_rng(seed), encoder.positions.shape[1]
+
+    def drawn(*shape: int) -> Any:
+        return (0.05 * chance.standard_normal(shape)).astype(np.float32)
+
+    return VocabularyHead(
+        Linear(drawn(width, width), drawn(width)),
+        Norm(np.ones(width, np.float32), drawn(width), 1e-12),
+        drawn(len(encoder.words)),
+    )
 
 
 def random_weights(shape: dict[str, Any], structure: Sequence[tuple[int, int]], positions: int) -> ModelWeights:

@@ -61,7 +61,7 @@ def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: li
         chosen = frontier_tables(timed) if frontier and timed else []
         cells = measured_cells(outcomes)
         parts = [*_matrices(flat), *chosen, *ablation_tables(cells), *multiply_tables(cells)]
-        parts += [*_peers(done), *(compared(name, done) for name in references)]
+        parts += [*_peers(done), *(compared(name, timed) for name in references)]
     write_text(output / "table.md", "\n\n".join(parts) + "\n")
     write_text(output / "results.csv", as_csv(flat))
     if done:

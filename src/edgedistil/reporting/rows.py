@@ -47,6 +47,7 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         "pruning_ratio": _pruning(record).get("ratio", None if "target" in _pruning(record) else 0.0),
         "masked": _method(record, "pruning") == "magnitude",
         "quantization": _method(record, "quantization"),
+        "head": (record["compression"] or {}).get("graph", {}).get("head", "task"),
         **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES) if m in quality},
         **{m: quality.get(m) for m in ("n", "right", "sample", "accuracy_ci95_low", "accuracy_ci95_high")},
     }

@@ -240,5 +240,5 @@ def _exported_as(candidate: Path) -> dict[str, Any]:
 def _model_facts(request: dict[str, Any]) -> dict[str, Any]:
     """What the export or training step noted of the model: parameters, structure, sparsity, FLOPs, parity."""
     facts: dict[str, Any] = read_json(Path(request["inputs"]["candidate"]) / "artifact.json")["facts"]
-    wanted = ("parameters", "structure", "encoder_sparsity", "gflops_by_tokens", "parity", "onnx_bytes_by_part")
+    wanted = ("parameters", "structure", "encoder_sparsity", "gflops_by_tokens", "parity", "onnx_bytes_by_part", "head")
     return {key: facts[key] for key in (*wanted, "padding_spread") if key in facts}

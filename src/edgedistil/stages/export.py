@@ -32,36 +32,65 @@ def export(request: dict[str, Any]) -> dict[str, Any]:
     from ..export.parity import parity, verdict
     from ..export.reading import can_read
 
-    output, source = Path(request["output"]), Path(request["inputs"]["model"])
+    options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     why = can_read(source)
-    facts = _exported(request, why) if why else _written(request)
+    other_head = options["graph"].get("head") == "vocabulary"
+    if why and other_head:
+        raise UserError(f"{why}; compression.graph.head=vocabulary needs a graph that is written here")
+    facts, planned = (_exported(request, why), None) if why else _written(request)
     for name in MODEL_FILES:
         if (source / name).is_file():
             link_or_copy(source / name, output / name)
     figures = parity(output / "model.onnx", output)
     log.info("parity: %s", figures)
-    shut = verdict(figures, request["options"]["quantization"])
+    shut = verdict(figures, options["quantization"])
     if shut:
         raise RuntimeError(f"parity gate: {shut}")
     _write_card(output, request["label"], figures, _outputs(output))
-    if request["options"]["graph"]["padding"]:
+    if other_head:
+        # The encoder and the rounding are through the gate; the head that ships in its stead answers nothing.
+        facts |= _with_vocabulary_head(request, planned)
+    elif options["graph"]["padding"]:
         from ..export.spread import padding_spread
 
         facts["padding_spread"] = padding_spread(output / "model.onnx", output)
     return {"parity": figures, **facts}
 
 
-def _written(request: dict[str, Any]) -> dict[str, Any]:
-    from ..export.files import save
-    from ..export.graph import write_graph
-    from ..export.lint import bytes_by_part, lint
+def _written(request: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     from ..export.reading import read_model
     from .quantise import plan
 
+    weights = read_model(Path(request["inputs"]["model"]))
+    planned = plan(weights, request)
+    parts = _save_graph(request, planned)
+    facts = {"onnx_bytes_by_part": parts, "structure": _structure(weights), **_counts(weights), **planned.facts}
+    return facts, planned
+
+
+def _with_vocabulary_head(request: dict[str, Any], planned: Any) -> dict[str, Any]:
+    """The same graph with a masked-language-modelling head of random weights, in place of the task's."""
+    from dataclasses import replace
+
+    from ..export.random_weights import vocabulary_head
+
+    weights = replace(planned.weights, head=vocabulary_head(planned.weights.encoder))
+    parts = _save_graph(request, replace(planned, weights=weights))
+    return {"onnx_bytes_by_part": parts, "head": "vocabulary, random weights", **_counts(weights)}
+
+
+def _save_graph(request: dict[str, Any], planned: Any) -> dict[str, int]:
+    """Write ``model.onnx``; bytes of its parts.
+
+    Raises:
+        RuntimeError: it is not clean.
+    """
+    from ..export.files import save
+    from ..export.graph import write_graph
+    from ..export.lint import bytes_by_part, lint
+
     options, source = request["options"], Path(request["inputs"]["model"])
     quantization = options["quantization"]
-    weights = read_model(source)
-    planned = plan(weights, request)
     model = write_graph(planned.weights, planned.precision, uses_types(source), options["graph"]["padding"])
     float_tables = not quantization.get("embeddings", True)
     faults = lint(model, quantization["method"] not in ("none", "fp16"), float_tables, planned.kept)
@@ -69,7 +98,7 @@ def _written(request: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError("the ONNX graph is not clean: " + "; ".join(faults))
     parts = bytes_by_part(model)
     save(model, Path(request["output"]) / "model.onnx")
-    return {"onnx_bytes_by_part": parts, "structure": _structure(weights), **_counts(weights), **planned.facts}
+    return parts
 
 
 def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class _Measuring:
             "engine": "torch",
             "versions": host.versions("torch", "transformers", "bitsandbytes"),
         }
+        # Random weights, be it of a head alone, have no answers worth asking for.
+        self._random = plan.origin.random or "head" in (plan.compression or {}).get("graph", {})
         self._inputs: dict[str, Step] = {}
         self._workers: dict[str, dict[str, Any]] = {}
 
@@ -55,6 +57,9 @@ class _Measuring:
         used = self._torch if device["engine"] == "torch" else self._engine
         used = self._on_phone if self._kind == "android" else used
         self._add_candidate(used)
+        if "head" in (plan.compression or {}).get("graph", {}):
+            # PyTorch's model and the peers have the task's head.
+            device = device | {"baselines": [b for b in device["baselines"] if b == "onnxruntime_fp32"]}
         for baseline in [] if plan.origin.bare_onnx else device["baselines"]:
             self._add_baseline(baseline)
         options = {
@@ -65,7 +70,7 @@ class _Measuring:
             "measurement": measurement,
             "host": self._here,
             "engine": used,
-            "random_weights": plan.origin.random,
+            "random_weights": self._random,
             **({"host_isa": self._host["isa"]} if used is self._on_phone else {}),
             "task": self._task(),
             "data": self._data.identity,
@@ -170,7 +175,7 @@ class _Measuring:
         """Answers to the validation split and, of candidate and parent, to the test part of the training split, unless
         the weights are random and answers mean nothing."""
         plan = self._plan
-        if plan.origin.random:
+        if self._random:
             return
         options = {
             "task": self._task(),
