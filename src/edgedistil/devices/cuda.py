@@ -128,9 +128,7 @@ def process_memory_mb(pid: int, uuid: str | None = None) -> float | None:
 
 
 def _process_memory(lines: Iterable[str], pid: int, uuid: str | None) -> float | None:
-    found = [
-        _number(row[2]) for row in _rows(lines) if len(row) == 3 and row[1] == str(pid) and uuid in (None, row[0])
-    ]
+    found = [_number(row[2]) for row in _rows(lines) if len(row) == 3 and row[1] == str(pid) and uuid in (None, row[0])]
     known = [mib for mib in found if mib is not None]
     return round(sum(known) * _MIB, 3) if known else None
 
