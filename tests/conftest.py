@@ -29,6 +29,15 @@ SENTENCES = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", default=False, help="run the tests marked long too")
+    parser.addoption("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: run the tests marked cuda too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from edgedistil.devices.cuda import why_no_gpu
+
+    # Asked for and not there is a mistake, not a reason to skip.
+    if config.getoption("--device") == "cuda" and (reason := why_no_gpu()):
+        raise pytest.UsageError(f"--device cuda: {reason}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,6 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="EDGEDISTIL_DATA is not set"))
         if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="long: give --long"))
+        if item.get_closest_marker("cuda") and config.getoption("--device") != "cuda":
+            item.add_marker(pytest.mark.skip(reason="cuda: needs a GPU and --device cuda"))
 
 
 @pytest.fixture(autouse=True)

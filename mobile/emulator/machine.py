@@ -13,7 +13,7 @@ from faults import PhoneError
 # Since this release programs of another processor can be registered inside a namespace of users.
 _LINUX = (6, 7)
 # Releases of Debian that have adbd 34 and QEMU 10, and the suite that brings them.
-_RELEASES = {"bookworm": "bookworm-backports", "trixie": "", "forky": "", "sid": ""}
+_RELEASES = {"bookworm": "bookworm-backports", "trixie": ""}
 
 
 def check_kernel(release: str, machine: str) -> None:

@@ -170,5 +170,7 @@ def _dpkg(*words: str) -> str:
     command = ["dpkg-deb", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PhoneError(f"dpkg-deb {words[0]}: {' '.join(done.stderr.split())}")
+        lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+        said = next((line for line in lines if "No space left" in line), lines[-1])
+        raise PhoneError(f"dpkg-deb {words[0]} {Path(words[1]).name}: {' '.join(said.split())}")
     return done.stdout

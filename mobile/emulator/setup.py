@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
         if not found:
             machine.check()
             publish(output)
-    except (PhoneError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error.filename or output}: {error.strerror}; another folder: --output DIR", file=sys.stderr)
         return 2
+    except PhoneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted, nothing was made", file=sys.stderr)
+        return 130
     manifest = read_manifest(output)
     adbd, adb = manifest["packages"]["arm64"]["adbd"]["version"], output / manifest["adb"]
     print(f"{output}: {'was there' if found else 'made'}, adbd {adbd}, {output / manifest['qemu']}, {adb}")
@@ -115,8 +120,9 @@ def make(folder: Path) -> dict[str, Any]:
         apt.update()
         return apt.download(*packages)
 
-    with tempfile.TemporaryDirectory(prefix="edgedistil-phone-") as made, ThreadPoolExecutor(2) as both:
-        scratch = Path(made)
+    # In the folder itself, so that one that is killed leaves nothing elsewhere.
+    scratch = folder / "scratch"
+    with ThreadPoolExecutor(2) as both:
         phone = both.submit(fetch, "phone", "arm64", False, list(root.PACKAGES))
         host = both.submit(fetch, "host", "amd64", True, wanted) if wanted else None
         facts = {"arm64": unpack(phone.result(), folder / "root"), "amd64": {}}
@@ -130,6 +136,7 @@ def make(folder: Path) -> dict[str, Any]:
         if not adb:
             adb = "adb/adb"
             facts["amd64"] |= host_tools.take_adb(files, folder / "adb")
+    shutil.rmtree(scratch)
     root.lay_out(folder / "root", folder / qemu)
     if not host_tools.qemu_fits(folder / qemu):
         raise PhoneError(f"the qemu-user of {release} is older than 10 or not static: the phone can't use it")

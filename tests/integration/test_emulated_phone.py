@@ -21,8 +21,7 @@ from edgedistil.export.precision import Blocks4Bit, DynamicInt8, Float32
 from edgedistil.export.reading import read_model
 from edgedistil.workers.client import Worker, WorkerError
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from emulated_phones import EMULATOR, Phone, port_open, until
+from emulated_phones import EMULATOR, Phone, port_open, start, stop, until
 
 Start = Callable[..., Phone]
 STORAGE = "/data/local/tmp"
@@ -225,6 +224,28 @@ def test_a_set_up_without_network_says_so_and_leaves_nothing(phone_folder: Path,
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done
     assert done.stderr.startswith("error: apt-get update: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_a_phone_from_nothing_starts(
+    phone_folder: Path, adb_environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run([sys.executable, str(EMULATOR / "setup.py"), "--output", str(tmp_path / "phone")],
+                          capture_output=True, text=True, timeout=250)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{tmp_path / 'phone'}: made, adbd 34")
+    assert [file.name for file in tmp_path.iterdir()] == ["phone"]
+    made = {file.name for file in (tmp_path / "phone").iterdir()}
+    assert {"manifest.json", "root"} <= made <= {"manifest.json", "root", "qemu-aarch64", "adb"}
+    packages = json.loads((tmp_path / "phone" / "manifest.json").read_text())["packages"]["arm64"]
+    assert {"adbd", "mksh", "toybox", "libc6"} <= set(packages)
+    assert all(len(facts["sha256"]) == 64 and facts["version"] for facts in packages.values())
+    phone = start(tmp_path / "phone", adb_environment, "cortex-a53")
+    try:
+        phone.connect()
+        assert phone.shell("uname -m") == "aarch64"
+    finally:
+        stop(phone)
 
 
 # With the largest difference of a logit, relative to the largest one, that an arm core may have from this machine.

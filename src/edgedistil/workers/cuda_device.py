@@ -60,8 +60,8 @@ class CudaDevice:
         return float(self._began.elapsed_time(self._ended))
 
     def memory(self) -> dict[str, float | None]:
-        """Peaks of PyTorch's allocator since the last look, what it holds now, this process as the driver sees it, and its
-        context, in MB; None for what the driver doesn't say. The peaks begin anew."""
+        """Peaks of PyTorch's allocator since the last look, what it holds now, this process as the driver sees it,
+        and its context, in MB; None for what the driver doesn't say. The peaks begin anew."""
         cuda = self._torch.cuda
         found = {
             "allocated_peak_mb": _mb(cuda.max_memory_allocated()),

@@ -11,12 +11,14 @@ import json  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
+from edgedistil.errors import UserError  # noqa: E402
 from edgedistil.workers.loop import serve  # noqa: E402
 from edgedistil.workers.phases import Phases, read_through  # noqa: E402
 
 
 class OnnxEngine:
-    """ONNX Runtime on the CPU provider, default options but for the threads."""
+    """ONNX Runtime on the CPU provider, or on CUDA's when ``placement.device`` says so; default options but for the
+    threads."""
 
     def load(self, request: dict[str, Any]) -> Phases:
         folder = Path(request["folder"])
@@ -26,6 +28,9 @@ class OnnxEngine:
         import tokenizers
 
         self._numpy = numpy
+        provider: Any = "CPUExecutionProvider"
+        if request.get("placement"):
+            provider = self._provider(request, phases, onnxruntime)
         phases.end("imported")
         self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
@@ -38,15 +43,29 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = request["threads"]
         options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=[provider])
+        used, wanted = self._session.get_providers()[0], provider if isinstance(provider, str) else provider[0]
+        if used != wanted:
+            # It falls back with no more than a warning.
+            raise UserError(f"no CUDA device: ONNX Runtime could not start {wanted} and took {used}")
         self._inputs = {i.name for i in self._session.get_inputs()}
         self._outputs = [o.name for o in self._session.get_outputs()]
         phases.end("session")
         self.predict([request["text"]])
         phases.end("first_logits")
         return phases
+
+    def _provider(self, request: dict[str, Any], phases: Phases, onnxruntime: Any) -> Any:
+        from edgedistil.workers.cuda_onnx import cuda_facts, cuda_memory, cuda_provider
+        from edgedistil.workers.cuda_placement import read_placement
+
+        placement = read_placement(request)
+        provider = cuda_provider(placement, onnxruntime)
+        if placement.device == "cuda":
+            with phases.aside():
+                self.facts = {**cuda_facts(onnxruntime), "tf32": placement.tf32}
+            self.device_memory = phases.device_memory = cuda_memory
+        return provider
 
     def pack(self, rows: list[list[int]], types: list[list[int]] | None = None) -> Any:
         numpy = self._numpy
