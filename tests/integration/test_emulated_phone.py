@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emulated_phones import EMULATOR, Phone, port_open, start, stop, until
 
 from edgedistil.export.files import save
 from edgedistil.export.graph import write_graph
 from edgedistil.export.precision import Blocks4Bit, DynamicInt8, Float32
 from edgedistil.export.reading import read_model
 from edgedistil.workers.client import Worker, WorkerError
-
-from emulated_phones import EMULATOR, Phone, port_open, start, stop, until
 
 Start = Callable[..., Phone]
 STORAGE = "/data/local/tmp"
