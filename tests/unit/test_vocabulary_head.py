@@ -27,7 +27,8 @@ def exported(tiny_folder: Callable[..., Path], tmp_path: Path, sentence_ids: lis
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
         options = {"quantization": quantization, "graph": {"padding": True, **graph}}
-        return output, export({"options": options, "inputs": {"model": str(folder)}, "output": str(output), "label": "x"})
+        inputs = {"model": str(folder)}
+        return output, export({"options": options, "inputs": inputs, "output": str(output), "label": "x"})
 
     return make
 

@@ -70,8 +70,10 @@ def untimed(measurement: dict[str, Any]) -> bool:
 
 
 def canonical_measurement(measurement: dict[str, Any]) -> dict[str, Any]:
-    """Drop how much is timed where nothing is."""
-    return {k: measurement[k] for k in ("mode", "repeat")} if untimed(measurement) else measurement
+    """Drop how much is timed where nothing is, and what is off."""
+    if untimed(measurement):
+        return {k: measurement[k] for k in ("mode", "repeat")}
+    return {k: v for k, v in measurement.items() if v or k != "exact_batches"}
 
 
 def _other_tables(compression: dict[str, Any]) -> bool:

@@ -60,6 +60,7 @@ def measured_as(measurement: dict[str, Any], device: dict[str, Any]) -> dict[str
         **least,
         "lengths": [_REHEARSED_TOKENS] if _REHEARSED_TOKENS in lengths else sorted(lengths)[:1],
         "batches": [],
+        "exact_batches": [],
         "batch_rounds": 0,
         "cold_starts": 1,
     }

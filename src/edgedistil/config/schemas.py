@@ -212,6 +212,7 @@ class Measurement:
     warmup_calls: int = MISSING
     warmup_limit: int = MISSING
     batches: list[int] = field(default_factory=list)
+    exact_batches: list[str] = field(default_factory=list)
     batch_rounds: int = MISSING
     cold_starts: int = MISSING
     repeat: int = 0

@@ -130,6 +130,13 @@ def _check_values(plain: dict[str, Any]) -> None:
         )
     if any(size < 1 for size in _lookup(plain, "measurement.batches") or []):
         raise UserError("measurement.batches holds a number below 1; example: measurement.batches=[8,32]")
+    for text in _lookup(plain, "measurement.exact_batches") or []:
+        rows, _, tokens = text.partition("x")
+        if not (rows.isdigit() and tokens.isdigit() and int(rows) and int(tokens) >= 3):
+            raise UserError(
+                f"measurement.exact_batches holds {text!r}: a number of texts and the tokens of each, at least 3; "
+                "example: measurement.exact_batches=[256x128]"
+            )
     for length in _lookup(plain, "measurement.lengths") or []:
         if length < 3:
             raise UserError(f"measurement.lengths holds {length}; a sentence has at least 3 tokens ([CLS] word [SEP])")

@@ -26,13 +26,23 @@ def calibrate(worker: Asked, operations: int, products: Sequence[str] = PRODUCTS
     return rates
 
 
-def peak_of(before: dict[str, float], after: dict[str, float], quantization: str) -> float | None:
-    """The ceiling for a cell's precision: the INT8 product's rate for ``int8*``, FP32's for everything else.
+def product_of(quantization: str, device: dict[str, Any]) -> str:
+    """The calibration product that is the ceiling of a precision on a device (the step's ``device`` options)."""
+    if device["kind"] != "cuda":
+        return "int8" if quantization.startswith("int8") else "fp32"
+    if quantization == "none":
+        return "tf32" if device["gpu"]["tf32"] else "fp32"
+    # Layers of 4 and 8 bits are multiplied in, or handed on in, half precision.
+    return quantization if quantization in ("fp16", "bf16") else "fp16"
+
+
+def peak_of(before: dict[str, float], after: dict[str, float], product: str) -> float | None:
+    """The rate of a calibration product: the ceiling for cells that :func:`product_of` names it for.
 
     The better of two calibrations, because what others on the machine take away only ever lowers it. None where
     no product could be run.
     """
-    key = "int8_gops_per_s" if quantization.startswith("int8") else "fp32_gops_per_s"
+    key = f"{product}_gops_per_s"
     return max(before[key], after[key]) if key in before else None
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def graph_flops(weights: Any, tokens: int) -> int:
+def graph_flops(weights: Any, tokens: int, trimmed: bool = True) -> int:
     """Operations (multiply and add count as two) of the exported graph for one text of ``tokens`` tokens.
 
     Matrix products only, as the graph executes them: where the head reads the first token alone, the last layer's
@@ -11,12 +11,13 @@ def graph_flops(weights: Any, tokens: int) -> int:
 
     Args:
         weights: :class:`edgedistil.export.weights.ModelWeights`.
+        trimmed: as our graphs do it; False counts whole last layers, as PyTorch computes them.
     """
     encoder, head = weights.encoder, weights.head
     classifier = hasattr(head, "classifier")
     total = 0 if encoder.words_shared is None else tokens * encoder.words_shared.size
     for index, layer in enumerate(encoder.layers):
-        only_first = classifier and index == len(encoder.layers) - 1
+        only_first = trimmed and classifier and index == len(encoder.layers) - 1
         rows = 1 if only_first else tokens
         inner, width = layer.query.bias.size, layer.out.bias.size
         total += rows * layer.query.weight.size

@@ -45,6 +45,18 @@ def batch_scenarios(ids: list[list[int]], sizes: Sequence[int], rounds: int, see
     return made
 
 
+def exact_batches(ids: list[list[int]], wanted: Sequence[str], rounds: int, seed: int) -> list[Scenario]:
+    """For each ``256x128`` batches of 256 rows of 128 real tokens: no padding, so their work is known."""
+    made = []
+    for text in wanted:
+        rows, _, tokens = text.partition("x")
+        count, (_, exact) = int(rows), scenarios(ids, [int(tokens)], seed)
+        supply = [row for (row,) in exact.batches]
+        batches = [[supply[(n + i) % len(supply)] for i in range(count)] for n in range(rounds)]
+        made.append(Scenario(f"tokens_{tokens}_batch_{rows}", batches))
+    return made
+
+
 def _by_length(ids: list[list[int]], size: int, rounds: int) -> list[list[list[int]]]:
     """Batches at even distances from the shortest to the longest, so that few of them stand for all."""
     ordered = sorted(ids, key=len)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 Row = dict[str, Any]
+_FOR_SIZE = ("int4_ort", "nf4", "llm_int8")
+_AGAINST_FP32 = "tokens_32_verdict_against_onnxruntime_fp32"
 _EAGER = "tokens_32_times_faster_than_torch_fp32"
 
 
@@ -145,7 +147,10 @@ def _test_columns(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
 def _remarks(r: Row) -> str:
     if not r.get("timed", True):
         return "not timed"
-    return "" if r["valid"] else f"INVALID: {r['invalid_because']}"
+    remarks = [] if r["valid"] else [f"INVALID: {r['invalid_because']}"]
+    if r.get("quantization") in _FOR_SIZE and r.get(_AGAINST_FP32) == "slower":
+        remarks.insert(0, "slower than FP32: a feature for size")
+    return "; ".join(remarks)
 
 
 def _rounded(r: Row, column: str, without: str = "-") -> str:

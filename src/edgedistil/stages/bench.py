@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from ..config.canonical import QUALITY_ALONE
 from ..config.question_answering import QUESTION_ANSWERING
-from ..measurement.calibration import peak_of, saturation_warning
+from ..measurement.calibration import peak_of, product_of, saturation_warning
 from ..measurement.figures import latency_figures, share_of_peak, speedup, throughput_figures
 from ..measurement.inputs import length_facts
 from ..measurement.interleave import Samples
@@ -107,7 +107,8 @@ def _timed(request: dict[str, Any], site: Site) -> tuple[dict[str, Any], dict[st
         "latency": _latency(found, what["model"], options),
         "baselines": {b: {s: latency_figures(r) for s, r in found.samples[b].items()} for b in baselines},
         "speedup": _ratios(found.samples, baselines),
-        "throughput": _throughput(found.batches, "candidate"),
+        "throughput": _work(_throughput(found.batches, "candidate"), what["model"], _peak(found, options)),
+        **({"out_of_memory": found.out_of_memory} if found.out_of_memory else {}),
         "baseline_throughput": {b: _throughput(found.batches, b) for b in baselines},
         "throughput_speedup": _ratios(found.batches, baselines),
         "tokenization": found.tokenization,
@@ -198,9 +199,7 @@ def _validation(request: dict[str, Any], folder: Path) -> Examples:
 
 def _latency(found: Measured, model: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Latency figures by scenario; exact lengths also as a share of what the cores give in the cell's precision."""
-    compression = options["compression"] or {}
-    quantization = compression.get("quantization", {}).get("method", "none")
-    peak = peak_of(found.calibration_before, found.calibration_after, quantization)
+    peak = _peak(found, options)
     figures = {}
     for scenario, rounds in found.samples["candidate"].items():
         figures[scenario] = latency_figures(rounds)
@@ -208,6 +207,22 @@ def _latency(found: Measured, model: dict[str, Any], options: dict[str, Any]) ->
             gflops = model.get("gflops_by_tokens", {}).get(scenario.removeprefix("tokens_"))
             figures[scenario]["share_of_peak"] = share_of_peak(figures[scenario]["latency_ms_p50"], gflops, peak)
     return figures
+
+
+def _peak(found: Measured, options: dict[str, Any]) -> float | None:
+    quantization = (options["compression"] or {}).get("quantization", {}).get("method", "none")
+    product = product_of(quantization, options["device"])
+    return peak_of(found.calibration_before, found.calibration_after, product)
+
+
+def _work(throughput: dict[str, Any], model: dict[str, Any], peak: float | None) -> dict[str, Any]:
+    """Throughput of batches of exact lengths with the operations they did: TFLOP/s, and the share of the peak."""
+    for scenario, figures in throughput.items():
+        gflops = model.get("gflops_by_tokens", {}).get(scenario.split("_")[1]) if "tokens_" in scenario else None
+        if gflops:
+            rate = figures["sentences_per_s"] * gflops
+            figures |= {"tflops_per_s": round(rate / 1e3, 4), "share_of_peak": share_of_peak(1000.0, rate, peak)}
+    return throughput
 
 
 def _ratios(samples: Samples, baselines: list[str]) -> dict[str, Any]:
@@ -241,4 +256,18 @@ def _model_facts(request: dict[str, Any]) -> dict[str, Any]:
     """What the export or training step noted of the model: parameters, structure, sparsity, FLOPs, parity."""
     facts: dict[str, Any] = read_json(Path(request["inputs"]["candidate"]) / "artifact.json")["facts"]
     wanted = ("parameters", "structure", "encoder_sparsity", "gflops_by_tokens", "parity", "onnx_bytes_by_part", "head")
-    return {key: facts[key] for key in (*wanted, "padding_spread") if key in facts}
+    found = {key: facts[key] for key in (*wanted, "padding_spread") if key in facts}
+    if request["options"]["device"]["kind"] == "cuda" and "gflops_by_tokens" not in found:
+        found |= _flops_in_pytorch(Path(request["inputs"]["candidate"]))
+    return found
+
+
+def _flops_in_pytorch(folder: Path) -> dict[str, Any]:
+    from ..export.reading import can_read, read_model
+    from ..measurement.flops import graph_flops
+
+    if can_read(folder):
+        return {}
+    weights = read_model(folder)
+    counts = {str(n): round(graph_flops(weights, n, trimmed=False) / 1e9, 6) for n in (16, 32, 64, 128, 256, 512)}
+    return {"gflops_by_tokens": counts}

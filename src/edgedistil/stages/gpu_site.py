@@ -36,7 +36,12 @@ class OnGpu(Here):
     def gauge(self, cores: Sequence[int] | None) -> Iterator[Gauge]:
         with Worker("edgedistil.workers.cuda_gemm", self._threads, cores) as worker:
             loaded = worker.load("", 1, ("",), placement={"device": "cuda"})
-            yield GpuGauge(worker, loaded["facts"]["products"], loaded["facts"]["operations"])
+            yield GpuGauge(worker, list(loaded["facts"]["products"]), loaded["facts"]["operations"])
+
+    def reasons_against(self) -> list[str]:
+        """Clocks that were held back for heat or power."""
+        slowed = {why for gpu in cuda.gpu_state() for why in gpu["throttle_reasons"] or []} & cuda.SLOWED
+        return [f"the GPU was slowed after the run: {', '.join(sorted(slowed))}"] if slowed else []
 
     def facts(self) -> dict[str, Any]:
         return {"gpu_before": self._before, "gpu_after": cuda.gpu_state()}

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..measurement.inputs import batch_scenarios, scenarios
-from ..measurement.interleave import Asked, Effort, Interleaved, Samples
+from ..measurement.inputs import batch_scenarios, exact_batches, scenarios
+from ..measurement.interleave import Asked, Effort, Interleaved, Samples, Scenario
 from ..measurement.statistics import median
-from ..workers.client import Worker
+from ..workers.client import Worker, WorkerError
+from ..workers.cuda_capacity import is_out_of_memory, largest_batch
 from .site import Place, Site
 
 
@@ -28,6 +29,7 @@ class Measured:
         saturates: form of INT8 weights → whether products with them saturate on this processor.
         kept: workers that stayed for the whole run, because they start too slowly to be restarted.
         meanwhile: :meth:`Watch.stop`'s figures, and ``seconds``.
+        out_of_memory: batches that did not fit, with what was said and the largest number of their texts that does.
     """
 
     samples: Samples = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Measured:
     calibration_after: dict[str, float] = field(default_factory=dict)
     saturates: dict[str, bool] = field(default_factory=dict)
     meanwhile: dict[str, Any] = field(default_factory=dict)
+    out_of_memory: dict[str, Any] = field(default_factory=dict)
 
 
 def places(request: dict[str, Any]) -> dict[str, Place]:
@@ -78,7 +81,10 @@ def run(
     each = mode["generations"]
     timed = Interleaved(scenarios(ids, mode["lengths"], seed), _effort(mode), seed)
     batches = Interleaved(
-        batch_scenarios(ids, _batch_sizes(options), mode["batch_rounds"], seed),
+        [
+            *batch_scenarios(ids, _batch_sizes(options), mode["batch_rounds"], seed),
+            *exact_batches(ids, mode.get("exact_batches", []), mode["batch_rounds"], seed),
+        ],
         # These processes are warm; a new shape only has its buffers to allocate, in one call.
         Effort(-(-mode["batch_rounds"] // each), 1, 0, "run", 1, 1),
         seed,
@@ -105,6 +111,8 @@ def run(
                             kept[name] = workers[name]
                     timed.generation(workers)
                     _note_memory(found, workers, "batch_1", number)
+                    if number == 0:
+                        batches.scenarios = _that_fit(found, workers, batches.scenarios)
                     batches.generation(workers)
                     _note_memory(found, workers, "batches", number)
                     if number == 0:
@@ -119,6 +127,28 @@ def run(
     found.samples, found.batches = timed.samples, batches.samples
     found.unsteady = timed.unsteady
     return found
+
+
+def _that_fit(found: Measured, workers: dict[str, Asked], wanted: list[Scenario]) -> list[Scenario]:
+    """The batches that every worker has memory for; the others are an outcome, not a failure."""
+    fitting = []
+    for scenario in wanted:
+        for name, worker in workers.items():
+            try:
+                worker.ask("prepare", name=scenario.name, batches=scenario.batches[:1])
+                worker.ask("time", name=scenario.name, start=0, count=1)
+            except WorkerError as error:
+                if not is_out_of_memory(error):
+                    raise
+                assert isinstance(worker, Worker)
+                rows = scenario.batches[0]
+                most = largest_batch(worker, lambda n, rows=rows: rows[:n], len(rows) - 1)  # type: ignore[misc]
+                outcome = {"worker": name, "why": str(error), "largest_batch_that_fits": most}
+                found.out_of_memory[scenario.name] = outcome
+                break
+        else:
+            fitting.append(scenario)
+    return fitting
 
 
 def _load(found: Measured, worker: Asked, name: str, site: Site, place: Place, text: tuple[str, ...]) -> None:
