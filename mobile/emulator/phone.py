@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 import machine
 import setup
@@ -85,6 +85,7 @@ class Phone:
         while not number.endswith(b"\n"):
             read = os.read(self._report, 64)
             if not read:
+                self.ended(5)
                 raise PhoneError(self.last_words())
             number += read
         self._first = int(number)
@@ -104,11 +105,10 @@ class Phone:
 
     def last_words(self) -> str:
         """What went wrong, by the phone's own last line."""
-        self._process.wait(5) if self._first == 0 else None
         self._said.seek(0)
         lines = [line.strip() for line in self._said.read().splitlines() if line.strip()]
         faults = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        return faults[0] if faults else (lines[-1] if lines else "the phone ended and said nothing")
+        return (faults or lines[-1:] or ["it said nothing"])[0]
 
     def cable(self, received: int) -> None:
         """SIGUSR1 pulls it, SIGUSR2 plugs it in."""
@@ -162,17 +162,17 @@ def bound_socket() -> socket.socket:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 when it was told to end, 1 when the phone ended by itself, 2 when it could not start."""
     options = _parser().parse_args(arguments)
-    started, wakeup = False, os.pipe()
-    stopping: dict[str, Any] = {"phone": None}
+    running: list[Phone] = []
+    wakeup = os.pipe()
 
     def stop(number: int, frame: FrameType | None) -> None:
         os.write(wakeup[1], b"x")
-        if not started:
+        if not running:
             raise KeyboardInterrupt
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        if stopping["phone"]:
-            stopping["phone"].cable(number)
+        for phone in running:
+            phone.cable(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -181,16 +181,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         machine.check_kernel(os.uname().release, os.uname().machine)
         with Phone(options.phone.resolve(), options.cpu, options.storage_mb) as phone:
-            stopping["phone"] = phone
+            running.append(phone)
             said = {"serial": f"127.0.0.1:{phone.port}", "cpu": options.cpu, "pid": os.getpid(), "adb": phone.adb}
-            started = True
             print(json.dumps(said), flush=True)
             phone.wait(wakeup[0])
     except KeyboardInterrupt:
         pass
     except (PhoneError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1 if started else 2
+        return 1 if running else 2
     return 0
 
 

@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     output = options.output.resolve()
     os.umask(0o022)
     try:
+        if ":" in str(output):
+            raise PhoneError(f"{output}: a path with a colon can't be in a list of library folders; another --output")
         found = ready(output)
         if not found:
             machine.check()

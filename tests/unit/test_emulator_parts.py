@@ -255,6 +255,12 @@ def test_a_folder_is_a_phone_only_when_it_is_whole(parts: Any, tmp_path: Path) -
     assert not setup.ready(folder)
 
 
+def test_a_path_that_no_list_of_folders_can_hold_is_refused(tmp_path: Path) -> None:
+    done = run("setup.py", "--output", str(tmp_path / "a:b"))
+    assert (done.returncode, done.stderr.count("a path with a colon")) == (2, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_killed_set_up_left_is_removed_and_a_failed_one_leaves_nothing(
     parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
