@@ -95,20 +95,21 @@ def test_quantised_answers_are_near_and_heads_stay_full(kind: str, method: str, 
 
 @KINDS
 @pytest.mark.parametrize("unpadded", [False, True])
-@pytest.mark.parametrize("quantization", ["fp16", "nf4", "llm_int8"])
-def test_a_graphs_replay_is_eager_mode(kind: str, unpadded: bool, quantization: str, folder: Callable[..., Path],
-                                       sentence_ids: list[list[int]]) -> None:
+@pytest.mark.parametrize(("quantization", "tolerance"), [("fp16", 0.02), ("nf4", 0.02), ("llm_int8", 0.15)])
+def test_a_graphs_replay_is_eager_mode(kind: str, unpadded: bool, quantization: str, tolerance: float,
+                                       folder: Callable[..., Path], sentence_ids: list[list[int]]) -> None:
+    # Other shapes take other kernels; where activations are rounded to 8 bits, the last bit becomes a whole step.
     model = folder(kind)
     eager = loaded(model, quantization, **CUDA)
     graphed = loaded(model, quantization, **CUDA, graphs=True, unpadded=unpadded)
     expected = answers(eager, sentence_ids)
     # In another order, so that what a graph left behind would show.
     for rows, wanted in ((sentence_ids, expected), (sentence_ids[::-1], expected[::-1])):
-        np.testing.assert_allclose(answers(graphed, rows), wanted, atol=0.02)
+        np.testing.assert_allclose(answers(graphed, rows), wanted, atol=tolerance)
     batches = [graphed.pack(sentence_ids[:6]), graphed.pack(sentence_ids[6:])]
     for _ in range(2):
         found = np.concatenate([graphed.run(batch).float().numpy() for batch in batches])
-        np.testing.assert_allclose(found, expected, atol=0.02)
+        np.testing.assert_allclose(found, expected, atol=tolerance)
     assert graphed.facts["graph_buckets"] == [16, 32, 48, 64]
 
 

@@ -23,6 +23,9 @@ class CudaDevice:
         UserError: there is no CUDA device, or PyTorch can't use it.
     """
 
+    # Where tensors go.
+    place = "cuda"
+
     def __init__(self, aside: Callable[[], AbstractContextManager[Any]]) -> None:
         import torch
 
@@ -45,6 +48,10 @@ class CudaDevice:
                 self.context_by = "growth of the whole GPU"
         self._began = torch.cuda.Event(enable_timing=True)
         self._ended = torch.cuda.Event(enable_timing=True)
+
+    def pinned(self, tensor: Any) -> Any:
+        """A copy in memory that the GPU can read by itself, so that a transfer needs no copy in between."""
+        return tensor.pin_memory()
 
     def begin(self) -> None:
         """Mark the beginning of a call on the GPU's own clock."""

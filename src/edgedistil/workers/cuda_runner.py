@@ -94,7 +94,7 @@ class Runner:
             spans = [slice(i * width, i * width + len(row)) for i, row in enumerate(rows)]
         buffer = torch.cat([value.flatten() for value in tensors.values()])
         batch = Batch(
-            buffer.pin_memory() if self._device else buffer,
+            self._device.pinned(buffer) if self._device else buffer,
             {name: tuple(value.shape) for name, value in tensors.items()},
             {name: value for name, value in values.items() if isinstance(value, int)},
             spans,
@@ -115,7 +115,7 @@ class Runner:
             self._device.begin()
             output = self._answer(batch)
             # The destination of such a copy is pinned memory, kept for the next one by PyTorch.
-            host = output.to("cpu", non_blocking=True)
+            host = output.to("cpu", non_blocking=True, copy=True)
             self._device.end()
             return host
 
@@ -149,7 +149,7 @@ class Runner:
         if self._placement.graphs:
             found: Tensor = self._graphs[batch.key](batch.buffer)
             return found
-        buffer = batch.buffer.to("cuda", non_blocking=True) if self._device else batch.buffer
+        buffer = batch.buffer.to(self._device.place, non_blocking=True) if self._device else batch.buffer
         return self._call(buffer, batch)
 
     def _call(self, buffer: Tensor, batch: Batch) -> Tensor:
@@ -164,7 +164,7 @@ class Runner:
     def _recorded(self, batch: Batch) -> Recorded:
         assert self._record is not None
         with torch.inference_mode():
-            buffer = batch.buffer.to("cuda" if self._device else "cpu", copy=True)
+            buffer = batch.buffer.to(self._device.place if self._device else "cpu", copy=True)
             return Recorded(buffer, lambda inputs: self._call(inputs, batch), self._record)
 
     def _padded_inputs(self, rows: list[list[int]], types: list[list[int]] | None) -> dict[str, Tensor]:
@@ -209,7 +209,7 @@ class Runner:
 
     def _kernels(self) -> dict[str, str]:
         """Which of PyTorch's attention kernels serves texts with and without padding here."""
-        config, device = self._model.config, "cuda" if self._device else "cpu"
+        config, device = self._model.config, self._device.place if self._device else "cpu"
         heads, width = config.num_attention_heads, config.hidden_size
         query = torch.zeros(1, heads, 32, width // heads, dtype=self.dtype, device=device)
         mask = torch.ones(1, 1, 1, 32, dtype=torch.bool, device=device).expand(1, heads, 32, 32)
