@@ -106,7 +106,8 @@ def test_a_call_is_between_two_marks_and_its_input_is_pinned(folder: Path) -> No
 
 
 @pytest.mark.parametrize("quantization", ["none", "fp16", "nf4", "llm_int8"])
-@pytest.mark.parametrize("more", [{}, {"graphs": True}, {"unpadded": True}, {"graphs": True, "unpadded": True}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"graphs": True}, {"unpadded": True}, {"graphs": True, "unpadded": True}], ids=str)
 def test_answers_are_eager_modes(quantization: str, more: dict[str, bool], folder: Path,
                                  sentence_ids: list[list[int]]) -> None:
     plain = TorchEngine()

@@ -70,7 +70,7 @@ class Runner:
         self._types = takes_token_types(model)
         self._record, self._graphs = record, dict[tuple[Any, ...], Recorded]()
         self.dtype = model.get_input_embeddings().weight.dtype
-        self.attention = "sdpa"
+        self.attention = model.config._attn_implementation
         self._forward: Any = self._padded
         if placement.unpadded:
             self.attention = attention_of(model, self.dtype, device is not None and device.has_flash())
@@ -142,7 +142,7 @@ class Runner:
             "graphs": placement.graphs,
             "graph_buckets": buckets(self._limit) if placement.graphs else [],
             "unpadded": placement.unpadded,
-            "attention": self.attention if placement.unpadded else self._kernels(),
+            "attention": self._kernels() if self.attention == "sdpa" else self.attention,
         }
 
     def _answer(self, batch: Batch) -> Tensor:
@@ -197,8 +197,10 @@ class Runner:
 
     def _padded(self, ids: Tensor, types: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         # transformers asks the device whether a mask of two dimensions masks anything, and waits for the answer; one of
-        # four it takes as it is.
-        inputs = {"input_ids": ids, "attention_mask": None if mask is None else mask[:, None, None, :].bool()}
+        # four it takes as it is. Attention that is written out adds its mask, so there it must be transformers' own.
+        if mask is not None and self._model.config._attn_implementation == "sdpa":
+            mask = mask[:, None, None, :].bool()
+        inputs = {"input_ids": ids, "attention_mask": mask}
         if types is not None:
             inputs["token_type_ids"] = types
         answer = self._model(**inputs)
