@@ -35,10 +35,11 @@ class CudaDevice:
         self._torch = torch
         torch.cuda.init()
         self._properties = torch.cuda.get_device_properties(0)
-        self._uuid = f"GPU-{self._properties.uuid}"
+        self._uuid = f"GPU-{str(self._properties.uuid).removeprefix('GPU-')}"
         with aside():
             before = self._used_by_all_mb()
         # The first call that needs a context makes it.
+        torch.cuda.mem_get_info(0)
         torch.cuda.synchronize(0)
         with aside():
             self._context_mb, self.context_by = self._process_mb(), "process"
