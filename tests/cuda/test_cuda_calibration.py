@@ -52,7 +52,7 @@ def test_onnx_runtime_on_the_gpu_answers_as_on_the_processor(tiny_folder: Callab
     from edgedistil.export.files import save
     from edgedistil.export.graph import write_graph
     from edgedistil.export.precision import Float32
-    from edgedistil.export.weights import read_model
+    from edgedistil.export.reading import read_model
     from edgedistil.workers.onnx import OnnxEngine
 
     folder = tiny_folder("distilbert")

@@ -3,6 +3,7 @@
 Run with ``pytest --device cuda tests/cuda``.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,6 +53,8 @@ def answers(engine: TorchEngine, rows: list[list[int]]) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
+    # A runner refers to itself, so an engine of an earlier test may still hold memory.
+    gc.collect()
     yield
     torch.set_float32_matmul_precision("highest")
     torch.cuda.empty_cache()
@@ -95,20 +98,21 @@ def test_quantised_answers_are_near_and_heads_stay_full(kind: str, method: str, 
 
 @KINDS
 @pytest.mark.parametrize("unpadded", [False, True])
-@pytest.mark.parametrize("quantization", ["fp16", "nf4", "llm_int8"])
-def test_a_graphs_replay_is_eager_mode(kind: str, unpadded: bool, quantization: str, folder: Callable[..., Path],
-                                       sentence_ids: list[list[int]]) -> None:
+@pytest.mark.parametrize(("quantization", "tolerance"), [("fp16", 0.02), ("nf4", 0.02), ("llm_int8", 0.15)])
+def test_a_graphs_replay_is_eager_mode(kind: str, unpadded: bool, quantization: str, tolerance: float,
+                                       folder: Callable[..., Path], sentence_ids: list[list[int]]) -> None:
+    # Other shapes take other kernels; where activations are rounded to 8 bits, the last bit becomes a whole step.
     model = folder(kind)
     eager = loaded(model, quantization, **CUDA)
     graphed = loaded(model, quantization, **CUDA, graphs=True, unpadded=unpadded)
     expected = answers(eager, sentence_ids)
     # In another order, so that what a graph left behind would show.
     for rows, wanted in ((sentence_ids, expected), (sentence_ids[::-1], expected[::-1])):
-        np.testing.assert_allclose(answers(graphed, rows), wanted, atol=0.02)
+        np.testing.assert_allclose(answers(graphed, rows), wanted, atol=tolerance)
     batches = [graphed.pack(sentence_ids[:6]), graphed.pack(sentence_ids[6:])]
     for _ in range(2):
         found = np.concatenate([graphed.run(batch).float().numpy() for batch in batches])
-        np.testing.assert_allclose(found, expected, atol=0.02)
+        np.testing.assert_allclose(found, expected, atol=tolerance)
     assert graphed.facts["graph_buckets"] == [16, 32, 48, 64]
 
 
@@ -201,7 +205,10 @@ def test_memory_of_a_process_with_its_context_apart(folder: Callable[..., Path])
 def test_nf4_weights_take_a_quarter_of_fp16s(folder: Callable[..., Path], tiny_model: Callable[..., Any],
                                              tiny_folder: Callable[..., Path]) -> None:
     wide = tiny_folder(tiny_model("bert", hidden_size=512, intermediate_size=2048, num_hidden_layers=4), "wide")
-    weights = {q: loaded(wide, q, **CUDA).facts["weights_mb"] for q in ("none", "fp16", "nf4", "llm_int8")}
+    weights = {}
+    for quantization in ("none", "fp16", "nf4", "llm_int8"):
+        weights[quantization] = loaded(wide, quantization, **CUDA).facts["weights_mb"]
+        gc.collect()
     assert weights["fp16"] == pytest.approx(weights["none"] / 2, rel=0.02)
     linears = 4 * (4 * 512 * 512 + 2 * 512 * 2048) / 1e6
     rest = weights["fp16"] - 2 * linears

@@ -130,6 +130,19 @@ def test_the_worker_program_tells_what_it_is(tiny_folder: Callable[..., Path]) -
     assert set(times) == {"wall_ms", "cpu_ms", "involuntary_switches"}
 
 
+def test_attention_that_is_written_out_gets_a_mask_that_it_can_add(
+    tiny_model: Callable[..., Any], sentence_ids: list[list[int]]
+) -> None:
+    model = tiny_model("bert")
+    found = {}
+    for how in ("sdpa", "eager"):
+        model.set_attn_implementation(how)
+        runner = Runner(model, Placement(), None, 64)
+        found[how] = runner.run(runner.pack(sentence_ids))
+    torch.testing.assert_close(found["eager"], found["sdpa"], atol=1e-5, rtol=1e-5)
+    assert runner.facts()["attention"] == "eager"
+
+
 def test_attention_of_padded_batches_is_named(tiny_model: Callable[..., Any]) -> None:
     kernels = Runner(tiny_model("distilbert"), Placement(), None, 64).facts()["attention"]
     assert set(kernels) == {"without_padding", "with_padding"}

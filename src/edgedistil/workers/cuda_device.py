@@ -23,6 +23,9 @@ class CudaDevice:
         UserError: there is no CUDA device, or PyTorch can't use it.
     """
 
+    # Where tensors go.
+    place = "cuda"
+
     def __init__(self, aside: Callable[[], AbstractContextManager[Any]]) -> None:
         import torch
 
@@ -32,10 +35,11 @@ class CudaDevice:
         self._torch = torch
         torch.cuda.init()
         self._properties = torch.cuda.get_device_properties(0)
-        self._uuid = f"GPU-{self._properties.uuid}"
+        self._uuid = f"GPU-{str(self._properties.uuid).removeprefix('GPU-')}"
         with aside():
             before = self._used_by_all_mb()
         # The first call that needs a context makes it.
+        torch.cuda.mem_get_info(0)
         torch.cuda.synchronize(0)
         with aside():
             self._context_mb, self.context_by = self._process_mb(), "process"
@@ -45,6 +49,10 @@ class CudaDevice:
                 self.context_by = "growth of the whole GPU"
         self._began = torch.cuda.Event(enable_timing=True)
         self._ended = torch.cuda.Event(enable_timing=True)
+
+    def pinned(self, tensor: Any) -> Any:
+        """A copy in memory that the GPU can read by itself, so that a transfer needs no copy in between."""
+        return tensor.pin_memory()
 
     def begin(self) -> None:
         """Mark the beginning of a call on the GPU's own clock."""

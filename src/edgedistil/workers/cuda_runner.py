@@ -70,7 +70,7 @@ class Runner:
         self._types = takes_token_types(model)
         self._record, self._graphs = record, dict[tuple[Any, ...], Recorded]()
         self.dtype = model.get_input_embeddings().weight.dtype
-        self.attention = "sdpa"
+        self.attention = model.config._attn_implementation
         self._forward: Any = self._padded
         if placement.unpadded:
             self.attention = attention_of(model, self.dtype, device is not None and device.has_flash())
@@ -94,7 +94,7 @@ class Runner:
             spans = [slice(i * width, i * width + len(row)) for i, row in enumerate(rows)]
         buffer = torch.cat([value.flatten() for value in tensors.values()])
         batch = Batch(
-            buffer.pin_memory() if self._device else buffer,
+            self._device.pinned(buffer) if self._device else buffer,
             {name: tuple(value.shape) for name, value in tensors.items()},
             {name: value for name, value in values.items() if isinstance(value, int)},
             spans,
@@ -115,7 +115,7 @@ class Runner:
             self._device.begin()
             output = self._answer(batch)
             # The destination of such a copy is pinned memory, kept for the next one by PyTorch.
-            host = output.to("cpu", non_blocking=True)
+            host = output.to("cpu", non_blocking=True, copy=True)
             self._device.end()
             return host
 
@@ -142,14 +142,14 @@ class Runner:
             "graphs": placement.graphs,
             "graph_buckets": buckets(self._limit) if placement.graphs else [],
             "unpadded": placement.unpadded,
-            "attention": self.attention if placement.unpadded else self._kernels(),
+            "attention": self._kernels() if self.attention == "sdpa" else self.attention,
         }
 
     def _answer(self, batch: Batch) -> Tensor:
         if self._placement.graphs:
             found: Tensor = self._graphs[batch.key](batch.buffer)
             return found
-        buffer = batch.buffer.to("cuda", non_blocking=True) if self._device else batch.buffer
+        buffer = batch.buffer.to(self._device.place, non_blocking=True) if self._device else batch.buffer
         return self._call(buffer, batch)
 
     def _call(self, buffer: Tensor, batch: Batch) -> Tensor:
@@ -164,7 +164,7 @@ class Runner:
     def _recorded(self, batch: Batch) -> Recorded:
         assert self._record is not None
         with torch.inference_mode():
-            buffer = batch.buffer.to("cuda" if self._device else "cpu", copy=True)
+            buffer = batch.buffer.to(self._device.place if self._device else "cpu", copy=True)
             return Recorded(buffer, lambda inputs: self._call(inputs, batch), self._record)
 
     def _padded_inputs(self, rows: list[list[int]], types: list[list[int]] | None) -> dict[str, Tensor]:
@@ -197,8 +197,10 @@ class Runner:
 
     def _padded(self, ids: Tensor, types: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         # transformers asks the device whether a mask of two dimensions masks anything, and waits for the answer; one of
-        # four it takes as it is.
-        inputs = {"input_ids": ids, "attention_mask": None if mask is None else mask[:, None, None, :].bool()}
+        # four it takes as it is. Attention that is written out adds its mask, so there it must be transformers' own.
+        if mask is not None and self._model.config._attn_implementation == "sdpa":
+            mask = mask[:, None, None, :].bool()
+        inputs = {"input_ids": ids, "attention_mask": mask}
         if types is not None:
             inputs["token_type_ids"] = types
         answer = self._model(**inputs)
@@ -209,7 +211,7 @@ class Runner:
 
     def _kernels(self) -> dict[str, str]:
         """Which of PyTorch's attention kernels serves texts with and without padding here."""
-        config, device = self._model.config, "cuda" if self._device else "cpu"
+        config, device = self._model.config, self._device.place if self._device else "cpu"
         heads, width = config.num_attention_heads, config.hidden_size
         query = torch.zeros(1, heads, 32, width // heads, dtype=self.dtype, device=device)
         mask = torch.ones(1, 1, 1, 32, dtype=torch.bool, device=device).expand(1, heads, 32, 32)

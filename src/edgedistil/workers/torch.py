@@ -68,7 +68,7 @@ class TorchEngine:
         return phases
 
     def _placed(self, model: Any, quantization: str) -> Any:
-        torch, device = self._torch, "cuda" if self._device else "cpu"
+        torch, device = self._torch, self._device.place if self._device else "cpu"
         if quantization in ("nf4", "llm_int8"):
             from edgedistil.models.bitsandbytes import quantise_linears
 
