@@ -1,23 +1,24 @@
 """What the cores give now: one known product in FP32 and INT8, timed before and after a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from .interleave import Asked
 
-PRODUCTS = ("fp32", "int8")
+# Product → its row of the processor's calibration worker.
+ROWS = {"fp32": 0, "int8": 1}
 SECONDS = 0.3
 
 
-def calibrate(worker: Asked, operations: int, products: Sequence[str] = PRODUCTS) -> dict[str, float]:
+def calibrate(worker: Asked, operations: int, products: Mapping[str, int] = ROWS) -> dict[str, float]:
     """Billions of operations a second of each product, from the fastest call of about :data:`SECONDS` of calls.
 
     Args:
-        worker: a loaded calibration worker; row ``[[i]]`` is product ``i`` of ``products``.
+        worker: a loaded calibration worker; row ``[[i]]`` is the product to which ``products`` gives the number i.
         operations: of one product, multiply and add counted as two.
     """
     rates = {}
-    for index, name in enumerate(products):
+    for name, index in products.items():
         worker.ask("prepare", name=name, batches=[[[index]]])
         once = min(worker.ask("time", name=name, start=0, count=3)["wall_ms"])
         count = max(5, min(500, round(1000 * SECONDS / once)))

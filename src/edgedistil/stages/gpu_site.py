@@ -19,24 +19,27 @@ class OnGpu(Here):
 
     Args:
         options: of the step; ``device.gpu`` says how PyTorch runs there.
+        device: ``cpu`` walks the same way on the processor, for tests.
+        product_size: of the calibration products; None is the worker's own.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], device: str = "cuda", product_size: int | None = None) -> None:
         super().__init__(options)
-        self._placement = placement_of(options["device"])
+        self._placement = {**placement_of(options["device"]), "device": device}
+        self._product: dict[str, Any] = {} if product_size is None else {"size": product_size}
         self._before = cuda.gpu_state()
 
     def load(self, worker: Worker, place: Place, text: tuple[str, ...]) -> dict[str, Any]:
         # The dense parent stands beside the candidate as plain as it is in every other table.
-        plain = {**dict.fromkeys(self._placement, False), "device": "cuda"}
+        plain = {"device": self._placement["device"]}
         placement = self._placement if place.candidate else plain
         return worker.load(place.folder, self._max_length, text, place.quantization, placement=placement)
 
     @contextmanager
     def gauge(self, cores: Sequence[int] | None) -> Iterator[Gauge]:
         with Worker("edgedistil.workers.cuda_gemm", self._threads, cores) as worker:
-            loaded = worker.load("", 1, ("",), placement={"device": "cuda"})
-            yield GpuGauge(worker, list(loaded["facts"]["products"]), loaded["facts"]["operations"])
+            loaded = worker.load("", 1, ("",), placement={"device": self._placement["device"]}, **self._product)
+            yield GpuGauge(worker, loaded["facts"]["products"], loaded["facts"]["operations"])
 
     def reasons_against(self) -> list[str]:
         """Clocks that were held back for heat or power."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..devices.android import Phone, connected, model_files
-from ..measurement.calibration import PRODUCTS, calibrate
+from ..measurement.calibration import ROWS, calibrate
 from ..tasks.encode import encode_with_types, load_tokenizer
 from ..workers.client import Worker
 from ..workers.gemm import OPERATIONS, write_products
@@ -41,7 +41,7 @@ class PhoneGauge:
         return self._workers[arguments["name"]].ask(op, **arguments)
 
     def rates(self) -> dict[str, float]:
-        return calibrate(self, OPERATIONS, PRODUCTS) if self._workers else {}
+        return calibrate(self, OPERATIONS, ROWS) if self._workers else {}
 
     def saturates(self) -> dict[str, bool]:
         return {}

@@ -1,6 +1,6 @@
 """Where a cell is measured: this machine with its processor or GPU. ``phone_site`` has the other place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ..devices import host, page_cache
 from ..devices.cores import Watch, quietest_cores
-from ..measurement.calibration import PRODUCTS, calibrate, saturation
+from ..measurement.calibration import ROWS, calibrate, saturation
 from ..measurement.interleave import Asked
 from ..measurement.size import shipped_files
 from ..measurement.statistics import median
@@ -92,7 +92,7 @@ class Site(Protocol):
 class HostGauge:
     """A calibration worker of this machine."""
 
-    def __init__(self, worker: Asked, products: Sequence[str], operations: int) -> None:
+    def __init__(self, worker: Asked, products: Mapping[str, int], operations: int) -> None:
         self._worker, self._products, self._operations = worker, products, operations
 
     def rates(self) -> dict[str, float]:
@@ -131,7 +131,7 @@ class Here:
     def gauge(self, cores: Sequence[int] | None) -> Iterator[Gauge]:
         with Worker("edgedistil.workers.gemm", self._threads, cores) as worker:
             worker.load("", 1, ("",))
-            yield HostGauge(worker, PRODUCTS, OPERATIONS)
+            yield HostGauge(worker, ROWS, OPERATIONS)
 
     def watch(self, cores: list[int] | None) -> Watch:
         return Watch(cores)
