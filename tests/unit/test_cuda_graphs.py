@@ -1,5 +1,6 @@
 """Which lengths share a graph, and batches that go through one, with a recorder that runs on the processor."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -91,3 +92,24 @@ def test_a_batch_has_a_graph_of_its_own_shape(
     for start, stop, batch in ((0, 6, first), (5, 11, second), (0, 5, third)):
         expected = plain.run(plain.pack(sentence_ids[start:stop], types[start:stop]))
         torch.testing.assert_close(graphed.run(batch), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_graphs_of_batches_go_with_their_batches_and_those_of_single_texts_stay(
+    tiny_model: Callable[..., Any], sentence_ids: list[list[int]]
+) -> None:
+    record = Recorder()
+    runner = Runner(tiny_model("bert"), Placement(graphs=True), None, 64, record)
+    prepared = [runner.pack(sentence_ids[:6]), runner.pack(sentence_ids[:6])]
+    assert record.recorded == 1
+    prepared.pop()
+    assert record.recorded == 1
+    runner.run(runner.pack(sentence_ids[:6]))
+    assert record.recorded == 1
+    prepared.clear()
+    gc.collect()
+    runner.pack(sentence_ids[:6])
+    assert record.recorded == 2
+    for _ in range(2):
+        runner.run(runner.pack(sentence_ids[:1]))
+        gc.collect()
+    assert record.recorded == 3

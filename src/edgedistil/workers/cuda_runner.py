@@ -5,6 +5,7 @@ The same code prepares and reads batches on the processor, so all but the record
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Batch:
         constants: inputs that are no tensors.
         spans: first and last token of each text in the answer of a span model.
         tokens: of the texts, without padding.
+        graph: the recorded graph of its shape, when it runs through one.
     """
 
     buffer: Tensor
@@ -36,6 +38,7 @@ class Batch:
     constants: dict[str, int]
     spans: list[slice]
     tokens: int
+    graph: Recorded | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -68,7 +71,9 @@ class Runner:
         self._model, self._placement, self._device, self._limit = model, placement, device, limit
         self.spans = type(model).__name__.endswith(SPANS)
         self._types = takes_token_types(model)
-        self._record, self._graphs = record, dict[tuple[Any, ...], Recorded]()
+        # Graphs of single texts stay; those of larger batches go with the last batch that was prepared for them.
+        self._record, self._of_single = record, dict[tuple[Any, ...], Recorded]()
+        self._graphs: WeakValueDictionary[tuple[Any, ...], Recorded] = WeakValueDictionary()
         self.dtype = model.get_input_embeddings().weight.dtype
         self.attention = model.config._attn_implementation
         self._forward: Any = self._padded
@@ -100,8 +105,11 @@ class Runner:
             spans,
             sum(map(len, rows)),
         )
-        if self._placement.graphs and batch.key not in self._graphs:
-            self._graphs[batch.key] = self._recorded(batch)
+        if self._placement.graphs:
+            batch.graph = self._graphs.get(batch.key) or self._recorded(batch)
+            self._graphs[batch.key] = batch.graph
+            if len(rows) == 1:
+                self._of_single[batch.key] = batch.graph
         return batch
 
     def run(self, batch: Batch) -> Tensor:
@@ -128,10 +136,6 @@ class Runner:
         """Start and end logits of a batch's first text."""
         return [side[batch.spans[0]].float().tolist() for side in output]
 
-    def forget(self, batch: Batch) -> None:
-        """Give up what is kept for this batch's shape."""
-        self._graphs.pop(batch.key, None)
-
     def facts(self) -> dict[str, Any]:
         """How it runs, as JSON values."""
         placement = self._placement
@@ -146,8 +150,8 @@ class Runner:
         }
 
     def _answer(self, batch: Batch) -> Tensor:
-        if self._placement.graphs:
-            found: Tensor = self._graphs[batch.key](batch.buffer)
+        if batch.graph:
+            found: Tensor = batch.graph(batch.buffer)
             return found
         buffer = batch.buffer.to(self._device.place, non_blocking=True) if self._device else batch.buffer
         return self._call(buffer, batch)
@@ -165,7 +169,8 @@ class Runner:
         assert self._record is not None
         with torch.inference_mode():
             buffer = batch.buffer.to(self._device.place if self._device else "cpu", copy=True)
-            return Recorded(buffer, lambda inputs: self._call(inputs, batch), self._record)
+            shape = Batch(batch.buffer, batch.shapes, batch.constants, batch.spans, batch.tokens)
+            return Recorded(buffer, lambda inputs: self._call(inputs, shape), self._record)
 
     def _padded_inputs(self, rows: list[list[int]], types: list[list[int]] | None) -> dict[str, Tensor]:
         width = max(map(len, rows))
