@@ -49,7 +49,7 @@ def record_of(ran: Any, store: Path, device: str) -> dict[str, Any]:
 def test_one_multirun_over_devices_and_its_second_run(
     run: Any, copied: Path, tmp_path: Path, emulated: list[str]
 ) -> None:
-    wanted = ["-m", "+sweep=full", "device=cpu,cuda,cuda_4bit,android,android_emulated", "compression=none",
+    wanted = ["-m", "sweep=full", "device=cpu,cuda,cuda_4bit,android,android_emulated", "compression=none",
               "compression/quantization=none,int8", *emulated, "device.phone.adb=no_such_adb_on_the_path"]
     first = run("bench.py", *wanted, cwd=tmp_path / "run", store=copied, timeout=400).ok()
     assert (first.summary["cells"], first.summary["done"], first.summary["skipped"]) == (10, 4, 6)
