@@ -41,6 +41,13 @@ def phones(storage_mb: int = STORAGE_MB) -> list[int]:
     return found
 
 
+def words(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def record_of(ran: Any, store: Path, device: str) -> dict[str, Any]:
     every = [json.loads(p.read_text()) for p in store.glob("artifacts/bench/*/record.json")]
     return next(r for r in every if r["names"]["device"] == device)
@@ -53,12 +60,12 @@ def test_one_multirun_over_devices_and_its_second_run(
               "compression/quantization=none,int8", *emulated, "device.phone.adb=no_such_adb_on_the_path"]
     first = run("bench.py", *wanted, cwd=tmp_path / "run", store=copied, timeout=400).ok()
     assert (first.summary["cells"], first.summary["done"], first.summary["skipped"]) == (10, 4, 6)
-    table = first.out
+    table = (Path(first.summary["folder"]) / "table.md").read_text()
     assert table.count("skipped: no CUDA device") >= 2
     assert "skipped: device=cuda_4bit measures int4 alone, and this is fp32" in table
     assert "skipped: no Android device: there is no 'no_such_adb_on_the_path'" in table
     measured, emulated_rows = table.split("**Emulated devices**")
-    assert "android_emulated" not in measured.replace("device=android_emulated", "")
+    assert "android_emulated" not in measured
     assert emulated_rows.count("the device is emulated: its times mean nothing") == 2
     again = run("bench.py", *wanted, cwd=tmp_path / "run", store=copied, timeout=60).ok()
     assert again.computed == []
@@ -73,8 +80,8 @@ def test_one_multirun_over_devices_and_its_second_run(
     assert record["quality"]["n"] == SENTENCES
     assert record["quality"]["against_host"]["flips"] == 0
     assert record["quality"]["against_host"]["max_logit_drift"] < 0.05
-    assert list(record["cold_start"]["cold_start_ms_p50"]) == [
-        "started", "imported", "read", "session", "first_logits", "total"]
+    assert set(record["cold_start"]["cold_start_ms_p50"]) == {
+        "started", "imported", "read", "session", "first_logits", "total"}
     assert record["latency"]["tokens_32"]["n"] == 2
     assert set(record["speedup"]) == {"onnxruntime_fp32"}
     assert record["memory"]["batch_1"]["peak_rss_mb"] > 10
@@ -96,13 +103,15 @@ def test_every_core_and_precision_answers_as_this_machine_does(
         assert here["max_logit_drift"] < {"none": 1e-4, "fp16": 1e-4, "int8_dynamic": 0.1, "int4_ort": 1.0}[method]
 
 
+@pytest.mark.parametrize("stage", ["push", "run"])
 def test_a_phone_that_goes_away_fails_the_cell_and_a_second_run_finishes_it(
-    start: Any, run: Any, copied: Path, tmp_path: Path, emulated: list[str]
+    stage: str, start: Any, run: Any, copied: Path, tmp_path: Path, emulated: list[str]
 ) -> None:
     wanted = ["-m", "device=android_emulated", "compression/quantization=int8", *emulated]
     began = start("bench.py", *wanted, cwd=tmp_path / "run", store=copied)
-    began.until(lambda: phones(), "a phone", 120)
-    time.sleep(4)
+    program = {"push": b"phone.py", "run": b"edgedistil_runner"}[stage]
+    began.until(lambda: any(program in words(child) for child in began.children()), f"the {stage}", 120)
+    time.sleep(1)
     for process in phones():
         os.kill(process, signal.SIGKILL)
     failed = began.end()
@@ -110,7 +119,6 @@ def test_a_phone_that_goes_away_fails_the_cell_and_a_second_run_finishes_it(
     assert "the phone 127.0.0.1:" in failed.summary["why"]
     assert "is gone" in failed.summary["why"]
     assert phones() == []
-    assert list(copied.glob("work/*/output")) == [] or failed.summary["failed"] == 1
     done = run("bench.py", *wanted, cwd=tmp_path / "run", store=copied, timeout=300).ok()
     assert done.summary["done"] == 1
 
@@ -184,7 +192,7 @@ def test_a_phone_that_can_not_be_used_is_one_line(
     assert not (tmp_path / "run" / "outputs").exists()
     swept = run("bench.py", "-m", *overrides, *changes, cwd=tmp_path / "run", store=copied)
     assert message in swept.summary["why"]
-    assert (swept.code, swept.summary["failed"]) == (1, 1)
+    assert (swept.code, swept.summary["failed"]) == (2, 1)
 
 
 def test_no_phone_is_skipped_at_once(run: Any, real: Any, copied: Path, tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ if verb == "push":
     if state["fault"] == "corrupts":
         data = data[:-1] + bytes([data[-1] ^ 1])
     open(there(target), "wb").write(data)
+elif verb == "pull" and state["fault"] == "unplugged in a pull":
+    print("adb: error: failed to copy: EOF", file=sys.stderr)
+    sys.exit(1)
 elif verb == "pull":
     shutil.copyfile(there(rest[0]), rest[1])
 elif verb == "shell":
@@ -64,7 +67,7 @@ else:
 class FakePhone:
     """``adb`` (the program's path), and what it answers.
 
-    ``fault``: ``gone``, ``torn``, ``corrupts``, ``unplugged in a push``.
+    ``fault``: ``gone``, ``torn``, ``corrupts``, ``unplugged in a push``, ``unplugged in a pull``.
     """
 
     def __init__(self, home: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgedistil.config.compatibility import why_impossible
-from edgedistil.config.device import canonical_device, measured_as, why_not_on
+from edgedistil.config.device import canonical_device, check_device, measured_as, why_not_on
 from edgedistil.config.device_schemas import Device, Gpu, Phone
 from edgedistil.devices import cuda
 from edgedistil.stages.gpu_site import OnGpu, placement_of
@@ -28,7 +28,7 @@ def device(**changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def options() -> dict[str, Any]:
     return {"measurement": MODE, "device": device(gpu={"tf32": False, "compile": False, "graphs": False,
-            "unpadded": True}), "seed": 1, "task": {"max_length": 16}, "compression": None}
+            "unpadded": True}), "seed": 1, "host": {}, "task": {"max_length": 16}, "compression": None}
 
 
 def test_candidate_and_parent_stand_side_by_side(
@@ -43,7 +43,7 @@ def test_candidate_and_parent_stand_side_by_side(
     assert set(found.calibration_before) == {"fp32_gops_per_s", "fp16_gops_per_s", "bf16_gops_per_s"}
     assert found.saturates == {}
     assert found.out_of_memory == {}
-    assert set(site.facts()) == {"gpu_before", "gpu_after"}
+    assert set(site.facts()) == {"gpu_before", "gpu_meanwhile", "gpu_after"}
     assert site.reasons_against() == []
 
 
@@ -103,18 +103,56 @@ def test_batches_that_do_not_fit_are_an_outcome(
     assert set(found.batches["candidate"]) == {"batch_2", "sorted_2"}
     assert set(found.out_of_memory) == {"batch_8", "sorted_8", "tokens_8_batch_12"}
     for outcome in found.out_of_memory.values():
-        assert outcome["largest_batch_that_fits"] == 5
-        assert outcome["worker"] == "candidate"
-        assert "OutOfMemory: 5 rows are all that fit" in outcome["why"]
+        assert list(outcome) == ["candidate"]
+        assert outcome["candidate"]["largest_batch_that_fits"] == 5
+        assert "OutOfMemory: 5 rows are all that fit" in outcome["candidate"]["why"]
 
 
 def test_clocks_that_were_held_back_make_a_run_invalid(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda, "gpu_state", lambda: [{"throttle_reasons": ["idle", "power cap"]}])
-    assert OnGpu(options).reasons_against() == ["the GPU was slowed after the run: power cap"]
-    monkeypatch.setattr(cuda, "gpu_state", lambda: [{"throttle_reasons": None}])
-    assert OnGpu(options).reasons_against() == []
+    states = [{"uuid": "GPU-a", "throttle_reasons": ["hardware slowdown"]},
+              {"uuid": "GPU-b", "throttle_reasons": ["idle", "power cap"]}]
+    monkeypatch.setattr(cuda, "gpu_state", lambda: states)
+    site = OnGpu(options | {"host": {"gpu": {"uuid": "GPU-b"}}})
+    assert site.reasons_against() == []
+    site.after_generation()
+    # Another GPU's trouble is none of ours.
+    assert site.reasons_against() == ["the GPU was slowed during the run: power cap"]
+    states[1]["throttle_reasons"] = None
+    other = OnGpu(options | {"host": {"gpu": {"uuid": "GPU-b"}}})
+    other.after_generation()
+    assert other.reasons_against() == []
+
+
+def test_the_gpu_that_is_measured_is_the_visible_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgedistil.errors import UserError
+
+    listed = [{"uuid": "GPU-aa", "name": "T4", "persistence_mode": "On"}, {"uuid": "GPU-bb", "name": "H200"}]
+    monkeypatch.setattr(cuda, "gpus", lambda: listed)
+    for visible, name in ((None, "T4"), ("", "T4"), ("1", "H200"), ("GPU-bb", "H200"), ("1,0", "H200")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+        assert cuda.used_gpu()["name"] == name
+    assert "persistence_mode" not in cuda.used_gpu()
+    assert cuda.worker_variables(listed[1]) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "GPU-bb"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES names '7', and nvidia-smi lists 2 GPUs"):
+        cuda.used_gpu()
+
+
+@pytest.mark.parametrize(
+    ("kind", "baseline", "allowed"),
+    [("cuda", "torch_dynamic_int8", "torch_fp32"), ("cuda", "onnxruntime_fp32", "torch_fp32"),
+     ("android", "torch_fp32", "onnxruntime_fp32"), ("android", "optimum_int8", "onnxruntime_fp32")],
+)
+def test_a_baseline_of_another_device_is_refused(kind: str, baseline: str, allowed: str) -> None:
+    from edgedistil.errors import UserError
+
+    with pytest.raises(UserError, match=f"holds {baseline}, which does not run with device.kind={kind}; .*{allowed}"):
+        check_device({"device": device(kind=kind, baselines=[baseline])})
+    check_device({"device": device(kind=kind, baselines=[allowed])})
+    check_device({"device": device(kind="cpu", baselines=[baseline])})
+    check_device({})
 
 
 def test_equal_cells_of_a_gpu_have_one_name() -> None:

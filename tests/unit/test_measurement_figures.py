@@ -94,12 +94,14 @@ def test_share_of_peak_by_hand() -> None:
     assert share_of_peak(50.0, None, 80.0) is None
     assert share_of_peak(50.0, 2.0, None) is None
     before, after = ({"fp32_gops_per_s": a, "int8_gops_per_s": b} for a, b in ((50.0, 150.0), (60.0, 140.0)))
-    cpu, gpu = {"kind": "cpu"}, {"kind": "cuda", "gpu": {"tf32": False}}
+    cpu, gpu = {"kind": "cpu"}, {"kind": "cuda", "engine": "torch", "gpu": {"tf32": False}}
     ours = ("none", "int8_dynamic", "int4_ort", "nf4")
     assert [peak_of(before, after, product_of(q, cpu)) for q in ours] == [60.0, 150.0, 60.0, 60.0]
     assert [product_of(q, gpu) for q in ("none", "fp16", "bf16", "nf4", "llm_int8")] == [
-        "fp32", "fp16", "bf16", "fp16", "fp16"]
-    assert product_of("none", {"kind": "cuda", "gpu": {"tf32": True}}) == "tf32"
+        "fp32", "fp16", "bf16", "fp16", None]
+    assert product_of("none", gpu | {"gpu": {"tf32": True}}) == "tf32"
+    assert product_of("fp16", gpu | {"engine": "onnxruntime"}) == "fp32"
+    assert peak_of(before, after, None) is None
     assert peak_of(before, after, "tf32") is None
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def adb(phone: FakePhone) -> Adb:
 def runner(tmp_path: Path) -> Path:
     folder = tmp_path / "runner"
     folder.mkdir()
-    (folder / "edgedistil_runner").write_text("#!/bin/sh\nexec sleep 600\n")
+    (folder / "edgedistil_runner").write_text(f"#!{sys.executable} -S\nimport time\ntime.sleep(600)\n")
     digest = hashlib.sha256((folder / "edgedistil_runner").read_bytes()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps({
         "target": "linux-arm64", "onnxruntime": "1.31.1", "start": ["./edgedistil_runner"],
@@ -135,6 +136,22 @@ def test_a_file_that_arrives_otherwise_is_told_and_removed(
     assert list((phone.root / "edgedistil").iterdir()) == []
 
 
+def test_a_file_that_can_not_be_read_back_is_removed(phone: FakePhone, adb: Adb, tmp_path: Path) -> None:
+    phone.set(fault="unplugged in a pull")
+    with pytest.raises(PhoneError, match="adb pull on SERIAL1: adb: error: failed to copy: EOF"):
+        PhoneFiles(adb, emulated=True).put(files(tmp_path, model=bytes(2_000_000)))
+    assert list((phone.root / "edgedistil").iterdir()) == []
+
+
+def test_a_phone_that_goes_away_while_it_gets_the_runner_says_so(phone: FakePhone, runner: Path) -> None:
+    phone.set(fault="unplugged in a push")
+    with (
+        pytest.raises(PhoneError, match=r"the phone SERIAL1 is gone .*; meanwhile: adb push on SERIAL1"),
+        connected(options(adb=phone.adb, runner=str(runner)), 1),
+    ):
+        pass
+
+
 def test_a_push_that_is_torn_leaves_nothing_after_the_next_run(phone: FakePhone, adb: Adb, tmp_path: Path) -> None:
     phone.set(fault="unplugged in a push")
     with pytest.raises(PhoneError, match=r"adb push on SERIAL1: adb: error: failed to copy: EOF; nothing of it"):
@@ -202,7 +219,7 @@ def test_a_hot_phone_is_waited_for_no_longer_than_asked(phone: FakePhone, runner
 def test_which_phone_is_missing_and_which_can_not_be_used(phone: FakePhone, runner: Path) -> None:
     assert "there is no 'no_such_adb'" in str(why_missing(options(adb="no_such_adb")))
     phone.set(devices=[])
-    device: dict[str, Any] = {"kind": "android", "phone": options(adb=phone.adb, runner=str(runner))}
+    device: dict[str, Any] = {"kind": "android", "threads": 1, "phone": options(adb=phone.adb, runner=str(runner))}
     assert availability.why_missing(device) == "no Android device: adb devices lists none"
     phone.set(devices=[["A", "unauthorized"]])
     assert availability.why_missing(device) is None
@@ -213,14 +230,14 @@ def test_which_phone_is_missing_and_which_can_not_be_used(phone: FakePhone, runn
 
 def test_a_phone_is_identified_by_what_it_is_not_by_how_it_is(phone: FakePhone, runner: Path) -> None:
     chosen = options(adb=phone.adb, runner=str(runner))
-    before = identify(chosen)
+    before = identify(chosen, 1)
     phone.battery = "  level: 3\n"
     phone.set()
-    assert identify(chosen) == before
+    assert identify(chosen, 1) == before
     assert before["runner"]["files"]["edgedistil_runner"]
     phone.properties["ro.build.fingerprint"] = "acme/phone9:16"
     phone.set()
-    assert identify(chosen) != before
+    assert identify(chosen, 1) != before
 
 
 def test_a_runner_that_is_no_build_for_phones(tmp_path: Path, runner: Path) -> None:

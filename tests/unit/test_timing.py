@@ -62,6 +62,20 @@ def test_a_baseline_that_starts_slowly_stays_and_the_candidate_never_does(measur
     assert found.meanwhile["seconds"] > 5
 
 
+def test_a_worker_that_reads_nothing_more_is_ended(tmp_path: Path) -> None:
+    import time
+
+    from edgedistil.workers.client import Worker, WorkerError
+
+    long, began = [[1] * 384] * 300, time.monotonic()
+    with (
+        pytest.raises(WorkerError, match="gave no answer to spans within 1 s and was ended"),
+        Worker("deaf", 1, command=["sleep", "30"], timeout_s=1) as worker,
+    ):
+        worker.ask("spans", ids=long, types=long)
+    assert time.monotonic() - began < 10
+
+
 def test_all_are_started_anew_where_there_is_time_for_it(measured: Any) -> None:
     found = measured(600.0)
     assert found.kept == []

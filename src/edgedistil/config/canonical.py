@@ -44,7 +44,8 @@ def canonical_compression(compression: dict[str, Any]) -> dict[str, Any]:
         result["qat"] = qat
     method = quantization["method"]
     if method in ("nf4", "llm_int8", "bf16"):
-        result["graph"] = {"padding": True}
+        # They have no graph; a head that is asked of one is refused elsewhere.
+        result["graph"]["padding"] = True
     result["quantization"] = canonical_quantization(quantization)
     return result
 

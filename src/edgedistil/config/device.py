@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ..errors import UserError
+
 # What people call the precision of a method; several methods store weights in the same one.
 PRECISIONS = {
     "none": "fp32",
@@ -16,6 +18,8 @@ PRECISIONS = {
 # What of a phone's options changes a figure; the others say how it is reached, or are facts of the device itself.
 _OF_A_PHONE = ("cores", "max_thermal_status", "sentences", "emulated_cpu")
 _REHEARSED_TOKENS = 32
+# Other engines stand beside a cell on this machine's processor alone.
+_BASELINES = {"android": ("onnxruntime_fp32",), "cuda": ("torch_fp32",)}
 
 
 def canonical_device(device: dict[str, Any], method: str) -> dict[str, Any]:
@@ -45,7 +49,27 @@ def why_not_on(device: dict[str, Any], method: str) -> str | None:
         return f"{method} in PyTorch needs a GPU: use device=cuda, or device=cpu for an ONNX file of 16-bit weights"
     if kind == "cuda" and engine == "onnxruntime" and precision in ("int8", "int4"):
         return f"ONNX Runtime has no CUDA kernels for the products of {method}: use device.engine=torch"
+    if kind == "cuda" and engine == "onnxruntime":
+        asked = next((key for key in ("graphs", "compile", "unpadded") if device["gpu"][key]), None)
+        if asked:
+            return f"device.gpu.{asked} is PyTorch's: use device.engine=torch, or leave it out"
     return None
+
+
+def check_device(plain: dict[str, Any]) -> None:
+    """Refuse baselines that can't stand on the kind of device, before anything runs.
+
+    Raises:
+        UserError: naming the baseline and what is allowed.
+    """
+    device: dict[str, Any] = plain.get("device") or {}
+    allowed = _BASELINES.get(device.get("kind", "cpu"))
+    wrong = [b for b in device.get("baselines", []) if allowed and b not in allowed]
+    if wrong:
+        raise UserError(
+            f"device.baselines holds {wrong[0]}, which does not run with device.kind={device['kind']}; allowed: "
+            f"{', '.join(allowed or ())}"
+        )
 
 
 def measured_as(measurement: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ QUESTION_ANSWERING = "question_answering"
 # What of the task group says how contexts are cut into windows and answers are chosen.
 WINDOW_OPTIONS = ("stride", "max_question_length", "max_answer_length", "n_best")
 _METRICS = ("f1", "exact_match")
-_QUANTIZATION = ("none", "fp16", "int8_dynamic", "int4_ort")
+_QUANTIZATION = ("none", "fp16", "bf16", "int8_dynamic", "int4_ort", "nf4", "llm_int8")
 _BASELINES = ("onnxruntime_fp32", "torch_fp32")
 
 

@@ -33,8 +33,8 @@ def why_missing(options: dict[str, Any]) -> str | None:
     return None
 
 
-def identify(options: dict[str, Any]) -> dict[str, Any]:
-    """What enters the fingerprint of everything that is measured on the phone.
+def identify(options: dict[str, Any], threads: int) -> dict[str, Any]:
+    """What enters the fingerprint of everything that is measured on the phone; its cores are checked too.
 
     Raises:
         PhoneError: several phones, one that is locked or of another kind.
@@ -43,10 +43,13 @@ def identify(options: dict[str, Any]) -> dict[str, Any]:
     cpu = options["emulated_cpu"]
     if cpu:
         made_of = {"cpu": cpu, "emulated": True, **identity(find_phone(options["emulator"]))}
+        if options["cores"] not in ("big", "all"):
+            phone.listed_cores(options["cores"])
         return {"host": f"emulated {cpu}", "isa": [], **made_of, **_runner(options)}
     adb = _reached(options)
     # A governor changes with the battery; it is noted at each run.
     facts = {key: value for key, value in phone.facts(adb).items() if key != "governors"}
+    phone.chosen_cores(options["cores"], facts["cores_max_khz"], threads)
     return {"host": facts["serial"], "cpu": facts["soc"] or facts["platform"], "isa": [], **facts, **_runner(options)}
 
 
@@ -112,7 +115,11 @@ class Phone:
     def end_runs(self) -> None:
         """End every runner that was started and has not ended (its adb may be gone while it computes on)."""
         for note in self._runs:
-            kill = "if [ -f {0} ]; then kill -9 $(cat {0}) 2>/dev/null; rm -f {0}; fi; true"
+            # A number may be another program's by now.
+            kill = (
+                "if [ -f {0} ]; then p=$(cat {0}); case $(cat /proc/$p/cmdline 2>/dev/null) in "
+                "*edgedistil_runner*) kill -9 $p;; esac; rm -f {0}; fi; true"
+            )
             self.adb.script(kill, note)
         self._runs.clear()
 
@@ -135,16 +142,19 @@ def connected(options: dict[str, Any], threads: int) -> Iterator[Phone]:
 
 
 def _used(adb: Adb, options: dict[str, Any], runner: Runner, threads: int) -> Iterator[Phone]:
-    found = Phone(adb, options, runner, threads)
+    found: Phone | None = None
     try:
+        found = Phone(adb, options, runner, threads)
         yield found
     except Exception as error:
         gone = _gone(adb)
         if gone:
+            found = None
             raise PhoneError(f"{gone}; meanwhile: {error}") from error
-        found.end_runs()
         raise
-    found.end_runs()
+    finally:
+        if found:
+            found.end_runs()
 
 
 def _gone(adb: Adb) -> str | None:

@@ -30,10 +30,10 @@ def identify(device: dict[str, Any]) -> dict[str, Any] | None:
         UserError: a phone that can't be used as it is.
     """
     if device["kind"] == "cuda":
-        return {"host": host.hostname(), **host.cpu_facts(), "gpu": cuda.gpus()[0]}
+        return {"host": host.hostname(), **host.cpu_facts(), "gpu": cuda.used_gpu()}
     if device["kind"] == "android":
         try:
-            return android.identify(device["phone"])
+            return android.identify(device["phone"], device["threads"])
         except PhoneError as error:
             raise UserError(str(error)) from error
     return None

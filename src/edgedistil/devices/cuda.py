@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
+
 # Ours → nvidia-smi's name (``nvidia-smi --help-query-gpu``), and what its text becomes.
 _FACTS = {
     "name": ("name", str),
@@ -106,6 +108,31 @@ def gpus() -> list[dict[str, Any]]:
     None stands for what the driver doesn't say. Empty without a driver or GPU. MB are 10⁶ bytes.
     """
     return _query(_FACTS)[0]
+
+
+def used_gpu() -> dict[str, Any]:
+    """The facts of the GPU that is measured: the first that ``CUDA_VISIBLE_DEVICES`` names (by its place in the
+    driver's list or its UUID), else the first of the list; what an administrator switches is left out.
+
+    Raises:
+        UserError: it names one that the driver does not list.
+    """
+    listed, wanted = gpus(), (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0].strip()
+    if wanted.isdigit():
+        found = listed[int(wanted)] if int(wanted) < len(listed) else None
+    else:
+        found = next((gpu for gpu in listed if str(gpu["uuid"]).startswith(wanted)), None)
+    if found is None:
+        raise UserError(
+            f"CUDA_VISIBLE_DEVICES names {wanted!r}, and nvidia-smi lists {len(listed)} GPUs, none of them that one"
+        )
+    return {key: value for key, value in found.items() if key != "persistence_mode"}
+
+
+def worker_variables(gpu: dict[str, Any]) -> dict[str, str]:
+    """What makes a process see this GPU alone, whatever order CUDA would put several in."""
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {**order, "CUDA_VISIBLE_DEVICES": gpu["uuid"]} if gpu.get("uuid") else order
 
 
 def gpu_state() -> list[dict[str, Any]]:

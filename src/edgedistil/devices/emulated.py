@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,29 @@ def identity(folder: Path) -> dict[str, Any]:
     return {"packages": {kind: {n: p["version"] for n, p in found.items()} for kind, found in packages.items()}}
 
 
+# An adb server that ends, with its keys, when its standard input does: however the process that holds that ends.
+_SERVER = '"$0" nodaemon server & server=$!; read _; kill $server; wait; rm -rf "$1"'
+
+
+@contextmanager
+def _own_server(program: str) -> Iterator[dict[str, str]]:
+    """Variables for adb with a server of its own: whatever phones the user's server knows stay out of it."""
+    home = tempfile.mkdtemp(prefix="edgedistil-adb-")
+    environment = {"ANDROID_ADB_SERVER_PORT": str(_free_port()), "HOME": home, "ADB_VENDOR_KEYS": ""}
+    server = subprocess.Popen(
+        ["/bin/sh", "-c", _SERVER, program, home],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
+    try:
+        _wait_for_port(int(environment["ANDROID_ADB_SERVER_PORT"]))
+        yield environment
+    finally:
+        _end(server)
+
+
 @contextmanager
 def emulated_phone(folder: Path, cpu: str, storage_mb: int, program: str) -> Iterator[Adb]:
     """A phone with this processor that answers over adb until the block ends.
@@ -59,7 +83,7 @@ def emulated_phone(folder: Path, cpu: str, storage_mb: int, program: str) -> Ite
         PhoneError: it does not start.
     """
     command = [sys.executable, str(_MOBILE / "emulator" / "phone.py"), "--phone", str(folder), "--cpu", cpu]
-    with tempfile.TemporaryDirectory(prefix="edgedistil-adb-") as home, tempfile.TemporaryFile("w+") as errors:
+    with _own_server(program) as environment, tempfile.TemporaryFile("w+") as errors:
         device = subprocess.Popen(
             [*command, "--storage-mb", str(storage_mb)],
             stdin=subprocess.PIPE,
@@ -67,8 +91,6 @@ def emulated_phone(folder: Path, cpu: str, storage_mb: int, program: str) -> Ite
             stderr=errors,
             text=True,
         )
-        # A server of its own: whatever phones the user's server knows stay out of it.
-        environment = {"ANDROID_ADB_SERVER_PORT": str(_free_port()), "HOME": home, "ADB_VENDOR_KEYS": ""}
         try:
             assert device.stdout is not None
             line = device.stdout.readline()
@@ -83,12 +105,11 @@ def emulated_phone(folder: Path, cpu: str, storage_mb: int, program: str) -> Ite
             adb.run("wait-for-device", timeout_s=_START_S)
             yield adb
         finally:
-            call([program, "kill-server"], environment, _START_S)
             _end(device)
 
 
-def _end(device: "subprocess.Popen[str]") -> None:
-    """The phone ends when its standard input does; if it does not, it is killed."""
+def _end(device: "subprocess.Popen[Any]") -> None:
+    """Both end when their standard input does; what does not is killed."""
     assert device.stdin is not None
     device.stdin.close()
     try:
@@ -96,6 +117,16 @@ def _end(device: "subprocess.Popen[str]") -> None:
     except subprocess.TimeoutExpired:
         device.kill()
         device.wait()
+
+
+def _wait_for_port(port: int) -> None:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise PhoneError(f"adb's own server did not start within {_START_S:g} s")
 
 
 def _free_port() -> int:

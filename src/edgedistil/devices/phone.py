@@ -89,7 +89,7 @@ def chosen_cores(wanted: str, cores_max_khz: Mapping[str, int | None], threads: 
     """
     if wanted == "all":
         return None
-    cores = big_cores(cores_max_khz) if wanted == "big" else _listed(wanted)
+    cores = big_cores(cores_max_khz) if wanted == "big" else listed_cores(wanted)
     if cores is None:
         return None
     lacking = [core for core in cores if str(core) not in cores_max_khz]
@@ -105,7 +105,12 @@ def chosen_cores(wanted: str, cores_max_khz: Mapping[str, int | None], threads: 
     return cores
 
 
-def _listed(text: str) -> list[int]:
+def listed_cores(text: str) -> list[int]:
+    """``4-7,1`` as numbers.
+
+    Raises:
+        PhoneError: no such list.
+    """
     cores: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")

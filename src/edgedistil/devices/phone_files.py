@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import secrets
 import shlex
 import tempfile
 from collections.abc import Mapping
@@ -48,8 +49,13 @@ class PhoneFiles:
         return folder
 
     def sweep(self) -> None:
-        """Remove what a torn push left behind."""
-        self._adb.script(f"rm -rf {shlex.quote(ROOT)}/*.part")
+        """Remove what a torn push left behind, and runners of steps that ended without ending them."""
+        kill = (
+            "cd {0} 2>/dev/null || exit 0; rm -rf *.part; "
+            "for n in *.pid; do [ -f $n ] || continue; p=$(cat $n); "
+            "case $(cat /proc/$p/cmdline 2>/dev/null) in *edgedistil_runner*) kill -9 $p;; esac; rm -f $n; done; true"
+        )
+        self._adb.script(kill, ROOT)
 
     def clear(self) -> None:
         """Remove everything of ours."""
@@ -57,7 +63,7 @@ class PhoneFiles:
         self._known.clear()
 
     def _push(self, files: Mapping[str, Path], digests: Mapping[str, str], folder: str, executable: bool) -> None:
-        part = f"{folder}.part"
+        part = f"{folder}.{secrets.token_hex(4)}.part"
         try:
             self._adb.script("rm -rf {0} && mkdir -p {0}", part)
             self._make_room(sum(path.stat().st_size for path in files.values()))

@@ -27,17 +27,18 @@ def calibrate(worker: Asked, operations: int, products: Mapping[str, int] = ROWS
     return rates
 
 
-def product_of(quantization: str, device: dict[str, Any]) -> str:
-    """The calibration product that is the ceiling of a precision on a device (the step's ``device`` options)."""
+def product_of(quantization: str, device: dict[str, Any]) -> str | None:
+    """The calibration product that is the ceiling of a precision on a device (the step's ``device`` options); of
+    products of 8 bits on a GPU there is none."""
     if device["kind"] != "cuda":
         return "int8" if quantization.startswith("int8") else "fp32"
-    if quantization == "none":
+    if quantization == "none" or device["engine"] == "onnxruntime":
         return "tf32" if device["gpu"]["tf32"] else "fp32"
-    # Layers of 4 and 8 bits are multiplied in, or handed on in, half precision.
-    return quantization if quantization in ("fp16", "bf16") else "fp16"
+    # Layers of 4 bits are unpacked to half precision and multiplied in it.
+    return {"fp16": "fp16", "bf16": "bf16", "nf4": "fp16"}.get(quantization)
 
 
-def peak_of(before: dict[str, float], after: dict[str, float], product: str) -> float | None:
+def peak_of(before: dict[str, float], after: dict[str, float], product: str | None) -> float | None:
     """The rate of a calibration product: the ceiling for cells that :func:`product_of` names it for.
 
     The better of two calibrations, because what others on the machine take away only ever lowers it. None where

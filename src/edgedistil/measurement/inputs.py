@@ -48,7 +48,7 @@ def batch_scenarios(ids: list[list[int]], sizes: Sequence[int], rounds: int, see
 def exact_batches(ids: list[list[int]], wanted: Sequence[str], rounds: int, seed: int) -> list[Scenario]:
     """For each ``256x128`` batches of 256 rows of 128 real tokens: no padding, so their work is known."""
     made = []
-    for text in wanted:
+    for text in wanted if rounds else ():
         rows, _, tokens = text.partition("x")
         count, (_, exact) = int(rows), scenarios(ids, [int(tokens)], seed)
         supply = [row for (row,) in exact.batches]

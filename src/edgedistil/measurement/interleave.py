@@ -60,18 +60,22 @@ class Interleaved:
         samples: worker → scenario → rounds ``{"generation", "wall_ms": [...], "cpu_ms": [...],
             "involuntary_switches"}``.
         unsteady: ``scenario on worker`` whose warm-up never settled.
+        left_out: (worker, scenario) that are not timed.
     """
 
     def __init__(self, scenarios: list[Scenario], effort: Effort, seed: int) -> None:
         self.scenarios, self.effort = scenarios, effort
         self.samples: Samples = {}
         self.unsteady: list[str] = []
+        self.left_out: set[tuple[str, str]] = set()
         self._chance, self._generation, self._rounds = random.Random(seed), 0, 0
 
     def generation(self, workers: dict[str, Asked]) -> None:
         """Warm up these workers, fresh processes all, and time them."""
         for name, worker in workers.items():
             for scenario in self.scenarios:
+                if (name, scenario.name) in self.left_out:
+                    continue
                 worker.ask("prepare", name=scenario.name, batches=scenario.batches)
                 if not warm_up(worker, scenario.name, self.effort.warmup_calls, self.effort.warmup_limit):
                     self.unsteady.append(f"{scenario.name} on {name}")
@@ -85,6 +89,8 @@ class Interleaved:
         measured_ms = 0.0
         for scenario in self._chance.sample(self.scenarios, len(self.scenarios)):
             for name in self._chance.sample(sorted(workers), len(workers)):
+                if (name, scenario.name) in self.left_out:
+                    continue
                 times = workers[name].ask(
                     "time", name=scenario.name, start=self._rounds * self.effort.burst, count=self.effort.burst
                 )

@@ -55,5 +55,15 @@ def spans_against_parent(
     }
 
 
+def spans_against_host(
+    answers: Sequence[str], here: Sequence[str], expected: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """How far a device answers otherwise than this machine with the same file: n, other words, points of exact
+    match."""
+    own, other = (int(span_scores(a, expected)["exact_match"].sum()) for a in (answers, here))
+    flips = sum(a != b for a, b in zip(answers, here, strict=True))
+    return {"n": len(answers), "flips": flips, "exact_match_points": round(100 * (own - other) / len(answers), 4)}
+
+
 def _half_width(values: NDArray[np.float64]) -> float:
     return 1.959964 * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 1.0

@@ -162,7 +162,9 @@ def draw(rows: list[Row], path: Path) -> None:
     ]
     handles.append(pyplot.Line2D([], [], color="0.45", label="Pareto front"))
     axes[1].legend(handles=handles, loc="lower right", fontsize=8)
-    figure.suptitle(f"{rows[0]['model']} on {rows[0]['task']}: hollow = masked, not smaller", fontsize=11)
+    figure.suptitle(
+        f"{rows[0]['model']} on {rows[0]['task']}, {rows[0]['device']}: hollow = masked, not smaller", fontsize=11
+    )
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 

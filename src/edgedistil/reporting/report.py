@@ -43,10 +43,10 @@ def report(outcomes: list[dict[str, Any]], store: Store, target: Path, reference
     if folder is None:
         with store.lock(key):
             folder = store.find("report", key) or _make(outcomes, store, key, references, frontier)
-    for name in FILES:
-        if (folder / name).is_file():
+    for file in [folder / name for name in FILES] + sorted(folder.glob("pareto_*.png")):
+        if file.is_file():
             # A copy: people edit their tables, and what is in the store is never edited.
-            shutil.copyfile(folder / name, target / name)
+            shutil.copyfile(file, target / file.name)
     return (folder / "table.md").read_text()
 
 
@@ -69,8 +69,12 @@ def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: li
 
         pandas.DataFrame(flat).to_parquet(output / "results.parquet")
     drawn = [r for r in done if r.get("accuracy") is not None and not r.get("emulated")]
-    if len(drawn) > 1:
-        draw(drawn, output / "pareto.png")
+    # A device has a front of its own; the one with most cells has the plain name.
+    devices = sorted({r["device"] for r in drawn}, key=lambda d: -sum(r["device"] == d for r in drawn))
+    for number, device in enumerate(devices):
+        own = [r for r in drawn if r["device"] == device]
+        if len(own) > 1:
+            draw(own, output / ("pareto.png" if number == 0 else f"pareto_{device}.png"))
     return store.publish("report", key, {"label": f"report of {len(flat)} cells"})
 
 

@@ -47,6 +47,8 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         "pruning_ratio": _pruning(record).get("ratio", None if "target" in _pruning(record) else 0.0),
         "masked": _method(record, "pruning") == "magnitude",
         "quantization": _method(record, "quantization"),
+        "kind": record["device"]["kind"],
+        "engine": record["device"]["engine"],
         "head": (record["compression"] or {}).get("graph", {}).get("head", "task"),
         **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES) if m in quality},
         **{m: quality.get(m) for m in ("n", "right", "sample", "accuracy_ci95_low", "accuracy_ci95_high")},
@@ -57,7 +59,7 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         if key in quality.get("against_parent", {}):
             flat[f"parent_{key}"] = quality["against_parent"][key]
     for key in ("flips", "accuracy_points", "max_logit_drift"):
-        if "against_host" in quality:
+        if key in quality.get("against_host", {}):
             flat[f"host_{key}"] = quality["against_host"][key]
     flat |= _test_figures(record)
     flat |= _timed_figures(record) if timed(record) else {"timed": False}
@@ -114,6 +116,8 @@ def _timed_figures(record: dict[str, Any]) -> dict[str, Any]:
                 # Records of schema 1 have no bounds.
                 flat[f"{scenario}_latency_ms_{percent}_ci95_{side}"] = figures.get(f"latency_ms_{percent}_ci95_{side}")
         flat[f"{scenario}_cpu_ms_p50"] = figures["cpu_ms_p50"]
+        if "device_ms_p50" in figures:
+            flat[f"{scenario}_device_ms_p50"] = figures["device_ms_p50"]
         flat[f"{scenario}_calls"] = figures["n"]
         if "share_of_peak" in figures:
             flat[f"{scenario}_share_of_peak"] = figures["share_of_peak"]
@@ -126,6 +130,15 @@ def _timed_figures(record: dict[str, Any]) -> dict[str, Any]:
                 flat[f"{scenario}_verdict_against_{baseline}"] = figures["verdict"]
     for batch, figures in record["throughput"].items():
         flat[f"{batch}_sentences_per_s"] = figures["sentences_per_s"]
+        for figure in ("tflops_per_s", "share_of_peak"):
+            if figure in figures:
+                flat[f"{batch}_{figure}"] = figures[figure]
+    for scenario, workers in record.get("out_of_memory", {}).items():
+        if "candidate" in workers:
+            flat[f"{scenario}_largest_batch_that_fits"] = workers["candidate"]["largest_batch_that_fits"]
+    for phase in ("after_load", "batch_1", "batches"):
+        for name, value in (record["memory"][phase].get("gpu") or {}).items():
+            flat[f"gpu_{name}_{phase}"] = value
     cold = record["cold_start"]["cold_start_ms_p50"]
     flat |= {f"cold_start_{phase}_ms_p50": value for phase, value in cold.items()}
     dropped = record["cold_start"].get("dropped", {}).get("cold_start_ms_p50", {})

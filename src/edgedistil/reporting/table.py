@@ -5,7 +5,6 @@ from typing import Any
 
 Row = dict[str, Any]
 _FOR_SIZE = ("int4_ort", "nf4", "llm_int8")
-_AGAINST_FP32 = "tokens_32_verdict_against_onnxruntime_fp32"
 _EAGER = "tokens_32_times_faster_than_torch_fp32"
 
 
@@ -55,15 +54,7 @@ def notes(rows: list[Row]) -> list[str]:
     done = [r for r in rows if r["status"] == "done"]
     if not done:
         return []
-    first = done[0]
-    what = "questions; Δ of exact match" if first.get("exact_match") is not None else "sentences; Δ"
-    answers = (
-        f"n = {first['n']}{' (a sample)' if first['sample'] else ''} {what} and McNemar's exact p are against the "
-        "dense FP32 parent on the same ones"
-        if first.get("n")
-        else "random weights: speed and size only"
-    )
-    lines = [f"{answers}; {first['threads']} thread(s); instruction sets: {first['isa']}."]
+    lines = list(dict.fromkeys(_answers_of(r, len({d.get("device") for d in done}) > 1) for r in done))
     tested = next((r for r in done if r.get("test_n")), None)
     if tested:
         clusters = tested.get("test_sentences")
@@ -84,6 +75,19 @@ def notes(rows: list[Row]) -> list[str]:
     if any(r["quantization"] == "int4_ort" for r in done):
         lines.append("4-bit is a feature for size: compare its latency with the FP32 row above it.")
     return lines
+
+
+def _answers_of(r: Row, named: bool) -> str:
+    """How many texts a row's scores are of, and on what it ran."""
+    what = "questions; Δ of exact match" if r.get("exact_match") is not None else "sentences; Δ"
+    answers = (
+        f"n = {r['n']}{' (a sample)' if r['sample'] else ''} {what} and McNemar's exact p are against the dense FP32 "
+        "parent on the same ones"
+        if r.get("n")
+        else "random weights: speed and size only"
+    )
+    lead = f"{r['device']}: " if named else ""
+    return f"{lead}{answers}; {r['threads']} thread(s); instruction sets: {r['isa'] or 'not told'}."
 
 
 def _score_name(rows: list[Row]) -> str:
@@ -107,7 +111,12 @@ def _paired(r: Row) -> str:
 
 
 def _against_host(r: Row) -> str:
-    return "" if r.get("host_flips") is None else f"{r['host_flips']} of {r['n']} ({r['host_max_logit_drift']:.1g})"
+    return (
+        ""
+        if r.get("host_flips") is None
+        else f"{r['host_flips']} of {r['n']}"
+        + (f" ({r['host_max_logit_drift']:.1g})" if "host_max_logit_drift" in r else "")
+    )
 
 
 def _other_metrics(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
@@ -147,9 +156,15 @@ def _test_columns(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
 def _remarks(r: Row) -> str:
     if not r.get("timed", True):
         return "not timed"
-    remarks = [] if r["valid"] else [f"INVALID: {r['invalid_because']}"]
-    if r.get("quantization") in _FOR_SIZE and r.get(_AGAINST_FP32) == "slower":
-        remarks.insert(0, "slower than FP32: a feature for size")
+    remarks = []
+    if r.get("engine") == "torch" and r["quantization"] not in ("none",):
+        remarks.append("MB of the FP32 file, which is packed when it is loaded")
+    verdicts = [r.get(f"tokens_32_verdict_against_{b}") for b in ("onnxruntime_fp32", "torch_fp32")]
+    if r.get("quantization") in _FOR_SIZE and "slower" in verdicts:
+        remarks.append("slower than FP32: a feature for size")
+    small = [key for key in r if key.endswith("_largest_batch_that_fits")]
+    remarks += [f"out of memory at {key.removesuffix('_largest_batch_that_fits')}: {r[key]} texts fit" for key in small]
+    remarks += [] if r["valid"] else [f"INVALID: {r['invalid_because']}"]
     return "; ".join(remarks)
 
 

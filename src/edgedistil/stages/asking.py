@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..measurement.span_quality import span_quality, spans_against_parent
+from ..measurement.span_quality import span_quality, spans_against_host, spans_against_parent
 from ..store.files import read_json, write_json
 from ..tasks.encode import load_tokenizer
 from ..tasks.questions import Questions, load_questions
@@ -49,6 +49,9 @@ def quality(request: dict[str, Any], name: str) -> dict[str, Any]:
     if "parent_predictions" in request["inputs"]:
         parent = _read(request, "parent_predictions", questions)
         result["against_parent"] = spans_against_parent(own, parent, questions.answers)
+    if name == "predictions" and "host_predictions" in request["inputs"]:
+        here = _read(request, "host_predictions", questions)
+        result["against_host"] = spans_against_host(own, here, questions.answers)
     return result
 
 

@@ -123,6 +123,8 @@ def _timed(request: dict[str, Any], site: Site) -> tuple[dict[str, Any], dict[st
             "int8_saturates": found.saturates.get("s8"),
             "int8_saturates_by_weights": found.saturates,
             "int8_warning": warning,
+            **({"worker_facts": found.facts} if found.facts else {}),
+            **({"isa": found.facts["candidate"]["isa"]} if found.facts.get("candidate", {}).get("isa") else {}),
             "engine": options["engine"],
             "pinned_cores": cores,
             "unpinned_because": unpinned_because,
@@ -227,9 +229,9 @@ def _work(throughput: dict[str, Any], model: dict[str, Any], peak: float | None)
 
 def _ratios(samples: Samples, baselines: list[str]) -> dict[str, Any]:
     return {
-        b: {scenario: speedup(rounds, samples[b][scenario]) for scenario, rounds in samples["candidate"].items()}
+        b: {s: speedup(rounds, samples[b][s]) for s, rounds in samples["candidate"].items() if s in samples.get(b, {})}
         for b in baselines
-        if samples
+        if samples.get("candidate")
     }
 
 

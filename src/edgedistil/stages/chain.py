@@ -134,10 +134,12 @@ class Planner:
             check_windows(self.cfg["task"])
         measurement = self.cfg.get("measurement", {"mode": QUALITY_ALONE})
         lengths = [0] if untimed(measurement) else measurement["lengths"] or [0]
-        if limit is not None and max(lengths) > limit:
+        exact = [] if untimed(measurement) else [int(b.split("x")[1]) for b in measurement.get("exact_batches", [])]
+        if limit is not None and max([*lengths, *exact]) > limit:
+            which = "lengths" if max(lengths) > limit else "exact_batches"
             raise UserError(
-                f"measurement.lengths asks for {max(lengths)} tokens, but this model knows positions up to {limit}; "
-                f"example: measurement.lengths=[16,{limit}]"
+                f"measurement.{which} asks for {max([*lengths, *exact])} tokens, but this model knows positions up to "
+                f"{limit}; example: measurement.lengths=[16,{limit}]"
             )
 
     def _needs_train(self) -> bool:

@@ -193,7 +193,11 @@ class _Measuring:
             runtime |= self._way()
         elif self._kind == "cuda" and key == "predictions":
             options |= {"placement": placement_of(self._device), "gpu": self._here["gpu"]}
-        self._inputs[key] = Step("predict", f"answers of {model.label}", options, {"model": model}, runtime)
+        # Two runs on one phone would take each other's files away.
+        alone = how is self._on_phone and not self._here.get("emulated")
+        exclusive = f"android-{self._here['host']}" if alone else None
+        label = f"answers of {model.label}" + (f" on {self._device['name']}" if how is self._on_phone else "")
+        self._inputs[key] = Step("predict", label, options, {"model": model}, runtime, exclusive)
         few = self._device.get("phone", {}).get("sentences") is not None
         asked = plan.cfg["task"]["test_texts"] and not few and interpreter is None
         if asked and key in ("predictions", "parent_predictions"):

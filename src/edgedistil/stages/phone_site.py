@@ -58,6 +58,8 @@ class _NoWatch:
 class OnPhone:
     """A phone that is connected for the time of a step."""
 
+    small = False
+
     def __init__(self, phone: Phone, options: dict[str, Any]) -> None:
         self._phone = phone
         self._threads, self._max_length = options["device"]["threads"], options["task"]["max_length"]
@@ -100,6 +102,9 @@ class OnPhone:
 
     def before_generation(self) -> None:
         self._rests.append(self._phone.cool_down())
+
+    def after_generation(self) -> None:
+        """Heat is looked at before and after."""
 
     def tokenization(self, worker: Worker, texts: Sequence[tuple[str, ...]]) -> dict[str, Any]:
         return {}

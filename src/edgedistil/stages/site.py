@@ -67,6 +67,12 @@ class Site(Protocol):
     def before_generation(self) -> None:
         """Wait until the device is fit for the next processes."""
 
+    def after_generation(self) -> None:
+        """Look at the device while the processes are there."""
+
+    #: Whether a batch may not fit into the device's memory, which is then an outcome.
+    small: bool
+
     def tokenization(self, worker: Worker, texts: Sequence[tuple[str, ...]]) -> dict[str, Any]:
         """Times of making token ids of texts, where the device's programs do that."""
 
@@ -112,6 +118,8 @@ class Here:
         options: of the step: ``device.threads``, ``task.max_length``.
     """
 
+    small = False
+
     def __init__(self, options: dict[str, Any]) -> None:
         self._threads, self._max_length = options["device"]["threads"], options["task"]["max_length"]
 
@@ -138,6 +146,9 @@ class Here:
 
     def before_generation(self) -> None:
         """Nothing to wait for."""
+
+    def after_generation(self) -> None:
+        """Nothing to look at: what others did is watched all the time."""
 
     def tokenization(self, worker: Worker, texts: Sequence[tuple[str, ...]]) -> dict[str, Any]:
         few = [list(t) for t in texts[:_TOKENIZED]]

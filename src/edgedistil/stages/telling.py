@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..devices.cuda import worker_variables
 from ..tasks.encode import encode_with_types, load_tokenizer
 from ..workers.client import Worker
 
 # Texts, or windows, a request: their logits come back as JSON, and a limit of time is of one answer.
-_ASKED_AT_ONCE = 64
+_ASKED_AT_ONCE = 8
 
 
 class Teller:
@@ -62,7 +63,9 @@ def telling(request: dict[str, Any], folder: Path, text: tuple[str, ...]) -> Ite
                 site.load(worker, place, text)
                 yield Teller(worker, folder, max_length, takes_ids=True)
         return
-    more = {"placement": options["placement"]} if "placement" in options else {}
-    with Worker(options["engine"]["engine"], 1, python=runtime.get("interpreter")) as worker:
+    more, variables = {}, None
+    if "placement" in options:
+        more, variables = {"placement": options["placement"]}, worker_variables(options["gpu"])
+    with Worker(options["engine"]["engine"], 1, python=runtime.get("interpreter"), variables=variables) as worker:
         worker.load(folder, max_length, text, options["quantization"], **more)
         yield Teller(worker, folder, max_length, takes_ids=False)

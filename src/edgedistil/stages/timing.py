@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..measurement.inputs import batch_scenarios, exact_batches, scenarios
-from ..measurement.interleave import Asked, Effort, Interleaved, Samples, Scenario
+from ..measurement.interleave import Asked, Effort, Interleaved, Samples
 from ..measurement.statistics import median
 from ..workers.client import Worker, WorkerError
 from ..workers.cuda_capacity import is_out_of_memory, largest_batch
@@ -29,7 +29,8 @@ class Measured:
         saturates: form of INT8 weights → whether products with them saturate on this processor.
         kept: workers that stayed for the whole run, because they start too slowly to be restarted.
         meanwhile: :meth:`Watch.stop`'s figures, and ``seconds``.
-        out_of_memory: batches that did not fit, with what was said and the largest number of their texts that does.
+        facts: worker → what it says of its engine and device, where it does.
+        out_of_memory: scenario → worker → what was said, and how many texts of the longest batch do fit.
     """
 
     samples: Samples = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Measured:
     saturates: dict[str, bool] = field(default_factory=dict)
     meanwhile: dict[str, Any] = field(default_factory=dict)
     out_of_memory: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def places(request: dict[str, Any]) -> dict[str, Place]:
@@ -111,10 +113,11 @@ def run(
                             kept[name] = workers[name]
                     timed.generation(workers)
                     _note_memory(found, workers, "batch_1", number)
-                    if number == 0:
-                        batches.scenarios = _that_fit(found, workers, batches.scenarios)
+                    if number == 0 and site.small:
+                        _leave_out_what_does_not_fit(found, workers, batches)
                     batches.generation(workers)
                     _note_memory(found, workers, "batches", number)
+                    site.after_generation()
                     if number == 0:
                         found.tokenization = _tokenization(site, workers["candidate"], texts)
             found.kept = sorted(kept)
@@ -129,26 +132,29 @@ def run(
     return found
 
 
-def _that_fit(found: Measured, workers: dict[str, Asked], wanted: list[Scenario]) -> list[Scenario]:
-    """The batches that every worker has memory for; the others are an outcome, not a failure."""
-    fitting = []
-    for scenario in wanted:
+def _leave_out_what_does_not_fit(found: Measured, workers: dict[str, Asked], batches: Interleaved) -> None:
+    """Batches that a worker has no memory for are an outcome: the others go on without it, and what a baseline can't do
+    the candidate still does."""
+    for scenario in batches.scenarios:
         for name, worker in workers.items():
+            assert isinstance(worker, Worker)
             try:
-                worker.ask("prepare", name=scenario.name, batches=scenario.batches[:1])
-                worker.ask("time", name=scenario.name, start=0, count=1)
+                worker.ask("prepare", name=scenario.name, batches=scenario.batches)
+                worker.ask("time", name=scenario.name, start=0, count=len(scenario.batches))
             except WorkerError as error:
                 if not is_out_of_memory(error):
                     raise
-                assert isinstance(worker, Worker)
-                rows = scenario.batches[0]
-                most = largest_batch(worker, lambda n, rows=rows: rows[:n], len(rows) - 1)  # type: ignore[misc]
-                outcome = {"worker": name, "why": str(error), "largest_batch_that_fits": most}
-                found.out_of_memory[scenario.name] = outcome
-                break
-        else:
-            fitting.append(scenario)
-    return fitting
+                longest = max(scenario.batches, key=lambda rows: max(map(len, rows)))
+                batches.left_out.add((name, scenario.name))
+                found.out_of_memory.setdefault(scenario.name, {})[name] = {
+                    "why": str(error),
+                    # Beside the others of the run, which hold memory too.
+                    "largest_batch_that_fits": _largest(worker, longest),
+                }
+
+
+def _largest(worker: Worker, rows: list[list[int]]) -> int | None:
+    return largest_batch(worker, lambda count: rows[:count], len(rows) - 1) if len(rows) > 1 else None
 
 
 def _load(found: Measured, worker: Asked, name: str, site: Site, place: Place, text: tuple[str, ...]) -> None:
@@ -156,6 +162,8 @@ def _load(found: Measured, worker: Asked, name: str, site: Site, place: Place, t
     loaded = site.load(worker, place, text)
     found.starts.setdefault(name, []).append(loaded["cold_start_ms"])
     found.pinned[name] = loaded["cores"]
+    if "facts" in loaded:
+        found.facts[name] = loaded["facts"]
     if name not in found.memory:
         found.memory[name] = {
             **loaded["memory_by_phase"],

@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,11 +105,20 @@ class Worker:
             WorkerError: the worker is gone, could not do it, or gave no answer in time and was ended.
         """
         assert self._process.stdin is not None
+        # A pipe holds 64 kB: one that reads nothing any more must not hold the writer for ever.
+        late = threading.Timer(self._timeout_s, self._process.kill) if self._timeout_s is not None else None
         try:
+            if late:
+                late.start()
             self._process.stdin.write((json.dumps({"op": op, **arguments}) + "\n").encode())
             self._process.stdin.flush()
         except BrokenPipeError as error:
+            if late and not late.is_alive():
+                raise WorkerError(f"{self._no_answer(op)}: it reads no requests") from error
             raise WorkerError(self._last_words(op)) from error
+        finally:
+            if late:
+                late.cancel()
         line = self._read(op, to_the_end=False)
         if not line.endswith("\n"):
             raise WorkerError(self._last_words(op))
@@ -178,9 +188,7 @@ class Worker:
         while to_the_end or b"\n" not in self._held:
             if deadline is not None and not select.select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 self._process.kill()
-                raise WorkerError(
-                    f"the {self.engine} worker gave no answer to {op} within {self._timeout_s:g} s and was ended"
-                )
+                raise WorkerError(self._no_answer(op))
             piece = os.read(stream, 1 << 20)
             if not piece:
                 break
@@ -188,6 +196,9 @@ class Worker:
         end = len(self._held) if to_the_end else self._held.find(b"\n") + 1 or len(self._held)
         said, self._held = self._held[:end], self._held[end:]
         return said.decode()
+
+    def _no_answer(self, op: str) -> str:
+        return f"the {self.engine} worker gave no answer to {op} within {self._timeout_s:g} s and was ended"
 
     def _last_words(self, op: str) -> str:
         code = self._process.wait()
