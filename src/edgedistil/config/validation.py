@@ -9,7 +9,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
 from .allowed import CHOICES, LIST_CHOICES, MASKED_LM, RANGES
-from .device import check_device
 from .language_model import check_augmentation, check_language_model, check_objective
 from .pruning import check_pruning
 from .quantization import check_quantization, decide_method
@@ -55,7 +54,6 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
         _check_until(plain["compression"])
     _check_teachings(plain)
     check_quantization(plain)
-    check_device(plain)
     return plain
 
 
