@@ -105,3 +105,20 @@ def test_configs_without_a_choice_pass() -> None:
     check_quantization({"task": {"kind": "sequence_classification"}})
     check_quantization(plain(method="int8_dynamic", embeddings="int4", rounding="search"))
     check_quantization(plain("question_answering", method="int8_dynamic"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind", "asked", "method", "rounding"),
+    [("onnxruntime", "cpu", "int8", "int8_dynamic", "nearest"), ("torch", "cuda", "int8", "llm_int8", "nearest"),
+     ("onnxruntime", "cpu", "int4", "int4_ort", "nearest"), ("torch", "cuda", "int4", "nf4", "nearest"),
+     ("onnxruntime", "android", "int4", "int4_ort", "asymmetric"),
+     ("onnxruntime", "android", "int4_ort", "int4_ort", "nearest"),
+     ("onnxruntime", "android", "fp16", "fp16", "nearest")],
+)
+def test_a_devices_own_precision(engine: str, kind: str, asked: str, method: str, rounding: str) -> None:
+    from edgedistil.config.quantization import decide_method
+
+    plain = {"device": {"engine": engine, "kind": kind},
+             "compression": {"quantization": {"method": asked, "rounding": "nearest"}}}
+    decide_method(plain)
+    assert plain["compression"]["quantization"] == {"method": method, "rounding": rounding}

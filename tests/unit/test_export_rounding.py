@@ -14,7 +14,7 @@ from edgedistil.export.graph import write_graph
 from edgedistil.export.nodes import nodes_of
 from edgedistil.export.precision import Blocks4Bit, Float32
 from edgedistil.export.reading import read_model
-from edgedistil.export.rounding import ROUNDINGS, gptq, half_quadratic, nearest, search
+from edgedistil.export.rounding import ROUNDINGS, asymmetric, gptq, half_quadratic, nearest, search
 
 CHANCE = np.random.default_rng(0)
 NORMAL = CHANCE.normal(size=(64, 4, 32)).astype(np.float32)
@@ -49,6 +49,47 @@ def test_blocks_of_zeros_stay_zeros() -> None:
         assert (integers * scale[..., None] == 0).all()
     integers, scale, zero = half_quadratic(zeros)
     assert ((integers - zero[..., None]) * scale[..., None] == 0).all()
+
+
+def test_an_asymmetric_grid_is_exact_and_zero_stays_zero() -> None:
+    grid = CHANCE.integers(0, 16, (32, 3, 32))
+    grid[..., 0], grid[..., 1] = 0, 15
+    values = ((grid - 5) * 0.125).astype(np.float32)
+    integers, scale, zero = asymmetric(values)
+    assert (integers == grid).all()
+    assert (zero == 5).all()
+    assert (scale == 0.125).all()
+    # A block of one sign still has zero among its values.
+    integers, scale, zero = asymmetric(np.abs(NORMAL) + 1)
+    assert (zero == 0).all()
+    assert np.abs(integers * scale[..., None] - np.abs(NORMAL) - 1).max() <= scale.max() / 2 + 1e-6
+    integers, scale, zero = asymmetric(np.zeros((2, 1, 16), np.float32))
+    assert ((integers.astype(int) - zero[..., None]) == 0).all()
+
+
+@pytest.mark.parametrize("depth", [64, 96])
+def test_zero_points_are_packed_as_the_operator_reads_them(depth: int, tmp_path: Path) -> None:
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    from edgedistil.export.weights import Linear
+    from edgedistil.export.writer import GraphWriter, Output
+
+    chance = np.random.default_rng(1)
+    weight = (chance.normal(size=(depth, 24)) + 0.7).astype(np.float32)
+    graph = GraphWriter()
+    layer = Linear(weight, np.zeros(24, np.float32))
+    name = Blocks4Bit(False, 32, 0, "asymmetric").linear(graph, "x", layer, "p")
+    made = graph.model([], [Output(name, ["rows", 24])])
+    made.graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", depth]))
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = chance.normal(size=(5, depth)).astype(np.float32)
+    integers, scale, zero = asymmetric(weight.T.reshape(24, depth // 32, 32))
+    back = ((integers.astype(int) - zero[..., None]) * scale[..., None]).reshape(24, depth).T
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], x @ back, atol=1e-4)
+    # Mostly of one sign: symmetric blocks waste values.
+    assert error(weight.T.reshape(24, -1, 32), integers.astype(int) - zero[..., None], scale).sum() < 0.8 * error(
+        weight.T.reshape(24, -1, 32), *nearest(weight.T.reshape(24, -1, 32))).sum()
 
 
 def test_a_zero_point_that_is_no_integer_fits_what_lies_between() -> None:
@@ -104,9 +145,14 @@ def test_the_graph_multiplies_what_was_rounded(rounding: str, tiny_model: Callab
     model = write_graph(weights, Blocks4Bit(True, 16, 0, rounding, moments))
     onnx.checker.check_model(model)
     arrays = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
-    assert ("layer0.ffn_in.zero_point" in arrays) == (rounding == "hqq")
+    assert ("layer0.ffn_in.zero_point" in arrays) == (rounding in ("hqq", "asymmetric"))
     packed, scale = arrays["layer0.ffn_in.weight"], arrays["layer0.ffn_in.scale"].reshape(64, 2, 1)
-    zero = arrays["layer0.ffn_in.zero_point"].reshape(64, 2, 1) if rounding == "hqq" else 8
+    zero: Any = 8
+    if rounding == "hqq":
+        zero = arrays["layer0.ffn_in.zero_point"].reshape(64, 2, 1)
+    if rounding == "asymmetric":
+        both = arrays["layer0.ffn_in.zero_point"].reshape(64, 1)
+        zero = np.concatenate([both & 15, both >> 4], 1)[..., None].astype(int)
     unpacked = np.stack([packed & 15, packed >> 4], -1).reshape(64, 2, 16).astype(int)
     back = ((unpacked - zero) * scale).reshape(64, 32).T
     own = weights.encoder.layers[0].ffn_in.weight
@@ -115,5 +161,5 @@ def test_the_graph_multiplies_what_was_rounded(rounding: str, tiny_model: Callab
 
 
 def test_another_rounding_is_an_error() -> None:
-    with pytest.raises(ValueError, match="rounding='up' is none of nearest, search, hqq, gptq"):
+    with pytest.raises(ValueError, match="rounding='up' is none of nearest, search, asymmetric, hqq, gptq"):
         Blocks4Bit(True, 32, 4, "up")

@@ -44,7 +44,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "compression.quantization.weights": ("auto", "s8", "s8_7bit", "u8"),
     "compression.quantization.calibration": ("least_error", "min_max", "percentile", "entropy"),
-    "compression.quantization.rounding": ("nearest", "search", "hqq", "gptq"),
+    "compression.quantization.rounding": ("nearest", "search", "asymmetric", "hqq", "gptq"),
     "device.kind": ("cpu", "cuda", "android"),
     "device.phone.emulated_cpu": ("cortex-a53", "cortex-a76", "cortex-a710"),
     "device.int8_weights": ("auto", "s8", "s8_7bit", "u8"),

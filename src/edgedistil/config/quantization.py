@@ -50,8 +50,12 @@ def decide_method(plain: dict[str, Any]) -> None:
     """Put the engine's own method in the place of ``int8`` and ``int4``, in a validated config, in place."""
     quantization = plain.get("compression", {}).get("quantization")
     if quantization:
-        engine = plain.get("device", {}).get("engine", "onnxruntime")
-        quantization["method"] = _OF_ENGINE.get(quantization["method"], {}).get(engine, quantization["method"])
+        device = plain.get("device", {})
+        method, engine = quantization["method"], device.get("engine", "onnxruntime")
+        if method == "int4" and device.get("kind") == "android" and quantization["rounding"] == "nearest":
+            # Of symmetric blocks Arm's kernels round a whole row of activations by one scale, of others each block.
+            quantization["rounding"] = "asymmetric"
+        quantization["method"] = _OF_ENGINE.get(method, {}).get(engine, method)
 
 
 def at_load(method: str, engine: str) -> bool:
@@ -141,7 +145,7 @@ def check_quantization(plain: dict[str, Any]) -> None:
             "products), false (none)"
         )
     canonical = canonical_quantization(quantization)
-    if canonical.get("rounding") in ("hqq", "gptq") and canonical["method"] != "int4_ort":
+    if canonical.get("rounding") in ("asymmetric", "hqq", "gptq") and canonical["method"] != "int4_ort":
         raise UserError(
             f"compression.quantization.rounding={canonical['rounding']} is for products in 4 bits, a table knows "
             "nearest and search; choose one of those, or compression/quantization=int4_ort"

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ..errors import UserError
-from .rounding import ROUNDINGS, gptq, half_quadratic, nearest, search
+from .rounding import ROUNDINGS, asymmetric, gptq, half_quadratic, nearest, search
 from .weights import Array, Linear
 from .writer import MICROSOFT, GraphWriter
 
@@ -203,6 +203,11 @@ class Blocks4Bit:
         in_blocks = padded.reshape(width, blocks, self._block)
         if self._rounding == "hqq":
             return half_quadratic(in_blocks)
+        if self._rounding == "asymmetric":
+            found, scale, zero = asymmetric(in_blocks)
+            # Two to a byte, the first in the low half; a row of blocks begins with a byte of its own.
+            zero = np.pad(zero, ((0, 0), (0, blocks % 2)))
+            return found, scale, zero[:, 0::2] | (zero[:, 1::2] << 4)
         values, scale = self._signed(in_blocks)
         return (values + 8).astype(np.uint8), scale, None
 

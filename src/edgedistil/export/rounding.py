@@ -1,9 +1,10 @@
 """Which of 16 values each weight of a block becomes, and the block's scale.
 
 ``nearest``, ``search`` and ``gptq`` give signed values in −8..7 and one scale a block, so the graph, its bytes and its
-speed are the same whatever the rounding. ``hqq`` needs a zero point in float beside each scale, for which
-``MatMulNBits`` has no fast kernel on the CPU. ONNX Runtime's own versions (``onnxruntime.quantization``: HQQ, k-quant,
-GPTQ) can't be imported without the package ``onnx_ir``, which it does not install: hence these.
+speed are the same whatever the rounding. ``asymmetric`` adds a 4-bit zero point a block. ``hqq`` needs a zero point in
+float beside each scale, for which ``MatMulNBits`` has no fast kernel on the CPU. ONNX Runtime's own versions
+(``onnxruntime.quantization``: HQQ, k-quant, GPTQ) can't be imported without the package ``onnx_ir``, which it does not
+install: hence these.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from .weights import Array
 
-ROUNDINGS = ("nearest", "search", "hqq", "gptq")
+ROUNDINGS = ("nearest", "search", "asymmetric", "hqq", "gptq")
 # Where the largest magnitude of a block is put, when the scale is searched for.
 _PLACES = (-9.0, -8.5, -8.0, -7.5, -7.0)
 # Of the half-quadratic solver: Badri and Shaji's norm, start and growth of beta, and number of steps.
@@ -48,6 +49,15 @@ def search(values: Array) -> tuple[Any, Any]:
         better = found < best
         best_scale, best = np.where(better, fitted, best_scale), np.where(better, found, best)
     return _integers(values / best_scale[..., None]), best_scale
+
+
+def asymmetric(values: Array) -> tuple[Any, Any, Any]:
+    """Values in 0..15, scales, and zero points in 0..15 for blocks along the last axis: 16 values are spread over the
+    block's range, and zero is one of them."""
+    low, high = np.minimum(values.min(-1), 0), np.maximum(values.max(-1), 0)
+    scale = np.where(high > low, (high - low) / 15, 1.0).astype(np.float32)
+    zero = np.clip(np.rint(-low / scale), 0, 15).astype(np.uint8)
+    return np.clip(np.rint(values / scale[..., None]) + zero[..., None], 0, 15).astype(np.uint8), scale, zero
 
 
 def half_quadratic(values: Array) -> tuple[Any, Any, Any]:
