@@ -28,6 +28,7 @@ def chosen(folder: Path) -> list[str]:
     return ["model@augmentation.model=folder", f"augmentation.model.location={folder}"]
 
 
+@pytest.mark.long
 def test_a_student_learns_on_refilled_texts_that_are_made_once(
     run: Any, tiny: list[str], models: dict[str, Path], language_model: Path, copied: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ def _facts(store: Path, step: str) -> dict[str, Any]:
     return read_json(next(store.glob(f"artifacts/{step}/*/artifact.json")))["facts"]  # type: ignore[no-any-return]
 
 
+@pytest.mark.long
 def test_milliseconds_are_measured_once_and_kept_to_by_the_table(
     tmp_path: Path, run: Any, classifier: list[str], artifacts: Any
 ) -> None:
@@ -56,6 +57,7 @@ def test_milliseconds_are_measured_once_and_kept_to_by_the_table(
         "profile": 1, "prune": 1}  # fmt: skip
 
 
+@pytest.mark.long
 def test_gradual_pruning_killed_between_steps_ends_with_the_same_bits(
     tmp_path: Path, start: Any, run: Any, classifier: list[str]
 ) -> None:

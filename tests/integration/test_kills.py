@@ -160,6 +160,7 @@ def test_later_steps_killed_one_after_another(
     assert _leftovers(copied) == []
 
 
+@pytest.mark.long
 def test_tokenising_killed_half_way_goes_on_after_its_finished_chunks(
     models: dict[str, Path], start: Any, run: Any, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def test_distilled_from_the_trained_parent(
     assert ran.computed == ["train"]
 
 
+@pytest.mark.long
 def test_folder_teaches_and_the_student_goes_on_to_a_file(
     run: Any, tiny: list[str], models: dict[str, Path], tmp_path: Path
 ) -> None:
