@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.numpy import load_file
 
 STUDENT = ["objective=task_distillation", "model.layers=[1]"]
