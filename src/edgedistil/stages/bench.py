@@ -91,7 +91,9 @@ def _timed(request: dict[str, Any], site: Site) -> tuple[dict[str, Any], dict[st
         "calibration_after": found.calibration_after,
         "unsteady": found.unsteady,
     }
-    reasons = reasons_against(found.samples, conditions) + site.reasons_against()
+    # An emulator's times mean nothing, however steady they are.
+    reasons = [] if site.emulated else reasons_against(found.samples, conditions)
+    reasons += site.reasons_against()
     baselines = [name for name in stand if name != "candidate"]
     what = _what_it_is(request)
     warning = saturation_warning(_exported_as(candidate), found.saturates)

@@ -61,7 +61,7 @@ class OnPhone:
     small = False
 
     def __init__(self, phone: Phone, options: dict[str, Any]) -> None:
-        self._phone = phone
+        self._phone, self.emulated = phone, bool(phone.facts["emulated"])
         self._threads, self._max_length = options["device"]["threads"], options["task"]["max_length"]
         self._limit = options["device"]["phone"]["max_thermal_status"]
         self._before = phone.state()
@@ -133,8 +133,8 @@ class OnPhone:
     def reasons_against(self) -> list[str]:
         """Heat that rose or never fell, a battery saver, an emulated processor."""
         after, reasons = self._phone.state(), []
-        if self._phone.facts["emulated"]:
-            reasons.append("the device is emulated: its times mean nothing")
+        if self.emulated:
+            return ["the device is emulated: its times mean nothing"]
         hot = [r["thermal_status"] for r in self._rests if r["thermal_status"] is not None]
         if hot and max(hot) > self._limit:
             reasons.append(f"thermal status {max(hot)} after waiting, more than {self._limit}")

@@ -72,6 +72,8 @@ class Site(Protocol):
 
     #: Whether a batch may not fit into the device's memory, which is then an outcome.
     small: bool
+    #: Whether its times are those of an emulator.
+    emulated: bool
 
     def tokenization(self, worker: Worker, texts: Sequence[tuple[str, ...]]) -> dict[str, Any]:
         """Times of making token ids of texts, where the device's programs do that."""
@@ -119,6 +121,7 @@ class Here:
     """
 
     small = False
+    emulated = False
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._threads, self._max_length = options["device"]["threads"], options["task"]["max_length"]
