@@ -58,6 +58,7 @@ def test_a_student_learns_on_refilled_texts_that_are_made_once(
     assert labels.summary["facts"]["augmented_texts"] == len(copies)
 
 
+@pytest.mark.long
 def test_neighbours_and_a_recipe_as_teacher(
     run: Any, tiny: list[str], models: dict[str, Path], copied: Path, tmp_path: Path
 ) -> None:
