@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,18 +81,13 @@ class Adb:
         return said
 
 
-def find_program(name: str) -> str | None:
-    """Path of the adb binary, or None."""
-    return shutil.which(name)
-
-
-def listed(program: str, environment: Mapping[str, str] | None = None) -> list[Listed]:
+def listed(program: str) -> list[Listed]:
     """What ``adb devices`` lists, in any state. Starts adb's server if none runs.
 
     Raises:
         PhoneError: adb itself fails.
     """
-    done = call([program, "devices"], environment or {}, _SHORT_S)
+    done = call([program, "devices"], {}, _SHORT_S)
     if done.returncode:
         raise PhoneError(f"adb devices: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
     found = []

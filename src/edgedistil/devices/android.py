@@ -2,6 +2,7 @@
 
 import secrets
 import shlex
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import phone
-from .adb import Adb, PhoneError, choose, find_program, listed
+from .adb import Adb, PhoneError, choose, listed
 from .emulated import adb_of, emulated_phone, find_phone, identity, why_no_emulator
 from .phone_files import ROOT, PhoneFiles
 from .runner import Runner, find_runner
@@ -25,7 +26,7 @@ def why_missing(options: dict[str, Any]) -> str | None:
     """
     if options["emulated_cpu"]:
         return why_no_emulator(find_phone(options["emulator"]))
-    program = find_program(options["adb"])
+    program = shutil.which(options["adb"])
     if program is None:
         return f"no Android device: there is no {options['adb']!r} (apt-get install adb, or device.phone.adb=FILE)"
     if options["serial"] is None and not listed(program):
@@ -58,7 +59,7 @@ def _runner(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reached(options: dict[str, Any]) -> Adb:
-    program = find_program(options["adb"])
+    program = shutil.which(options["adb"])
     if program is None:
         raise PhoneError(f"there is no {options['adb']!r} any more")
     return Adb(program, choose(listed(program), options["serial"]))
@@ -77,7 +78,6 @@ class Phone:
         self.facts = phone.facts(adb)
         self.cores = phone.chosen_cores(options["cores"], self.facts["cores_max_khz"], threads)
         self.files = PhoneFiles(adb, self.facts["emulated"], options["timeout_s"])
-        self._runs: list[str] = []
         self.files.sweep()
         self._program = self.files.put(runner.files, executable=True)
 
@@ -89,7 +89,6 @@ class Phone:
     def command(self, cores: Sequence[int] | None) -> list[str]:
         """The words that start a runner on the phone; standard input and output are its own."""
         note = f"{ROOT}/{secrets.token_hex(8)}.pid"
-        self._runs.append(note)
         words = [*self._runner.manifest["start"], "--own-clock"]
         if cores is not None:
             words += ["--cores", ",".join(map(str, cores))]
@@ -114,14 +113,7 @@ class Phone:
 
     def end_runs(self) -> None:
         """End every runner that was started and has not ended (its adb may be gone while it computes on)."""
-        for note in self._runs:
-            # A number may be another program's by now.
-            kill = (
-                "if [ -f {0} ]; then p=$(cat {0}); case $(cat /proc/$p/cmdline 2>/dev/null) in "
-                "*edgedistil_runner*) kill -9 $p;; esac; rm -f {0}; fi; true"
-            )
-            self.adb.script(kill, note)
-        self._runs.clear()
+        self.files.sweep()
 
 
 @contextmanager

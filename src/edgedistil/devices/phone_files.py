@@ -49,18 +49,14 @@ class PhoneFiles:
         return folder
 
     def sweep(self) -> None:
-        """Remove what a torn push left behind, and runners of steps that ended without ending them."""
+        """Remove what a torn push left behind, and end runners that are still there (their adb may be gone)."""
+        # A number may be another program's by now.
         kill = (
             "cd {0} 2>/dev/null || exit 0; rm -rf *.part; "
             "for n in *.pid; do [ -f $n ] || continue; p=$(cat $n); "
             "case $(cat /proc/$p/cmdline 2>/dev/null) in *edgedistil_runner*) kill -9 $p;; esac; rm -f $n; done; true"
         )
         self._adb.script(kill, ROOT)
-
-    def clear(self) -> None:
-        """Remove everything of ours."""
-        self._adb.shell(["rm", "-rf", ROOT])
-        self._known.clear()
 
     def _push(self, files: Mapping[str, Path], digests: Mapping[str, str], folder: str, executable: bool) -> None:
         part = f"{folder}.{secrets.token_hex(4)}.part"

@@ -157,7 +157,7 @@ def _remarks(r: Row) -> str:
     if not r.get("timed", True):
         return "not timed"
     remarks = []
-    if r.get("engine") == "torch" and r["quantization"] not in ("none",):
+    if r.get("engine") == "torch" and r["quantization"] != "none":
         remarks.append("MB of the FP32 file, which is packed when it is loaded")
     verdicts = [r.get(f"tokens_32_verdict_against_{b}") for b in ("onnxruntime_fp32", "torch_fp32")]
     if r.get("quantization") in _FOR_SIZE and "slower" in verdicts:
