@@ -24,6 +24,8 @@ class Model:
     architecture: dict[str, Any] | None = None
     tokenizer: str | None = None
     layers: list[int] | None = None
+    # of a recipe; null: the run's own
+    seed: int | None = None
 
 
 @dataclass
@@ -49,6 +51,10 @@ class Task:
     test_texts: int = 0
     limit_train: int | None = None
     limit_validation: int | None = None
+    # further splits that are reported beside validation: name -> split of the hub, stem of a file, or a file
+    more_splits: dict[str, str] | None = None
+    # of the published splits: others are marked as samples
+    rows: dict[str, int] | None = None
     # of texts to be learnt from as they are (kind: masked_language_modelling)
     drop_up_to: int = 11
     drop_unknown: float = 0.5

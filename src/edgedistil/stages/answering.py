@@ -39,6 +39,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.reference import write_reference
     from ..tasks.encode import load_tokenizer
     from ..tasks.span_data import SpanDataModule
+    from ..tasks.splits import split_facts
 
     lightning.seed_everything(options["seed"], verbose=False)
     output, task, source = Path(request["output"]), options["task"], Source(options["data"], runtime["files"])
@@ -46,6 +47,9 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     kept, held = hold_out_paragraphs(everything, task["held_out"], options["seed"])
     held_out = everything.take(held)
     validation = load_questions(task, source, "validation", options["seed"])
+    pairs = [list(zip(q.questions, q.contexts, strict=True)) for q in (everything, validation)]
+    counted = {"train": len(everything), "validation": len(validation)}
+    about_data = split_facts(runtime.get("rows"), counted, *pairs)
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
     location = request["inputs"].get("base") or runtime["location"]
     network = load_for_training(location, options["model"], None).train()
@@ -96,6 +100,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
         "epochs_started": trainer.current_epoch,
         **getattr(module, "totals", {}),
         "held_out_score": None if score is None else float(score),
+        **about_data,
         **taught,
     }
 

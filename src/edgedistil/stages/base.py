@@ -48,7 +48,8 @@ def locate_base(plan: "Planner", group: str, same_task: bool = False) -> Base:
         raise UserError(
             f"recipes need each other: {' → '.join([*plan.recipes, name])}; {group}.location names the last"
         )
-    cfg, choices = compose_recipe(name, plan.cfg, same_task)
+    pinned = {} if model["seed"] is None else {"seed": model["seed"]}
+    cfg, choices = compose_recipe(name, plan.cfg | pinned, same_task)
     inner = type(plan)(cfg, plan.store, "train", choices, plan.sweep, plan.common["progress"], (*plan.recipes, name))
     cell = inner.cell()
     identity = {"origin": "recipe", "convert_to": None}

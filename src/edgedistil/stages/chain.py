@@ -238,7 +238,8 @@ class Planner:
             **compilation(self.cfg),
             **{k: self.cfg[k] for k in ("optimizer", "scheduler", "callbacks", "loader", "seed")},
         }
-        runtime = {**self.common, "location": origin.location, "files": data.files, "trainer": shown}
+        rows = self.cfg["task"]["rows"]
+        runtime = {**self.common, "location": origin.location, "files": data.files, "trainer": shown, "rows": rows}
         return Step("train", label, options, inputs, runtime)
 
     def resolved_trainer(self) -> dict[str, Any]:

@@ -36,16 +36,19 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     from ..tasks.encode import encode_with_types, load_tokenizer
     from ..tasks.examples import load
     from ..tasks.parts import divide
+    from ..tasks.splits import split_facts
     from . import teaching
 
     lightning.seed_everything(options["seed"], verbose=False)
     output, task, source = Path(request["output"]), options["task"], Source(options["data"], runtime["files"])
-    everything = load(task, source, "train", teaching.class_names(request), options["seed"])
-    parts = divide(everything, task, options["seed"])
-    everything, copies = with_copies(everything, request["inputs"].get("augmented"))
+    read = load(task, source, "train", teaching.class_names(request), options["seed"])
+    parts = divide(read, task, options["seed"])
+    everything, copies = with_copies(read, request["inputs"].get("augmented"))
     kept = parts.train + copies
     rest, held_out = everything.take(kept), everything.take(parts.held_out)
     validation = load(task, source, "validation", everything.label_names, options["seed"])
+    counted = {"train": len(read), "validation": len(validation)}
+    about_data = split_facts(runtime.get("rows"), counted, read.texts, validation.texts)
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
     location = request["inputs"].get("base") or runtime["location"]
     network = load_for_training(location, options["model"], everything.label_names).train()
@@ -98,6 +101,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
         if "held_out/score" in trainer.callback_metrics
         else None,
         "label_names": everything.label_names,
+        **about_data,
         **taught,
     }
 
