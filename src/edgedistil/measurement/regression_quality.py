@@ -47,17 +47,22 @@ def regression_against_parent(
             f"{name}_points_ci95_high": round(100 * float(high), 4),
         }
     first = metrics[0]
-    more = sum(
-        abs(_swapped(first, answers, parent, expected, chance.random(n) < 0.5)) >= abs(found[f"{first}_points"]) - 1e-9
-        for _ in range(_RESAMPLES)
-    )
+    own, other = _standard(answers), _standard(parent)
+    seen = abs(found[f"{first}_points"]) - 1e-3
+    more = sum(abs(_swapped(first, own, other, expected, chance.random(n) < 0.5)) >= seen for _ in range(_RESAMPLES))
     drift = round(float(np.abs(answers - parent).max()), 6)
     return found | {"permutation_p": round((more + 1) / (_RESAMPLES + 1), 6), "max_logit_drift": drift}
 
 
+def _standard(numbers: Numbers) -> Numbers:
+    # A correlation knows neither mean nor scale, so neither may tell the two apart when they are mixed.
+    standard: Numbers = (numbers - numbers.mean()) / max(float(numbers.std()), 1e-12)
+    return standard
+
+
 def _swapped(name: str, answers: Numbers, parent: Numbers, expected: Numbers, swap: NDArray[np.bool_]) -> float:
     own, other = np.where(swap, parent, answers), np.where(swap, answers, parent)
-    return round(100 * (score(name, own, expected) - score(name, other, expected)), 4)
+    return 100 * (score(name, own, expected) - score(name, other, expected))
 
 
 def regression_against_host(answers: Numbers, here: Numbers, isa: list[str]) -> dict[str, Any]:
