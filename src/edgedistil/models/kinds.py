@@ -7,7 +7,7 @@ KNOWN = ("bert", "distilbert")
 # Others go through PyTorch's exporter, uncut.
 EXPORTED = ("albert", "electra", "mobilebert", "roberta")
 # How the classes of transformers end whose models are trained for a kind of task.
-CLASSIFIER, SPANS = "ForSequenceClassification", "ForQuestionAnswering"
+CLASSIFIER, SPANS, MASKED_LM = "ForSequenceClassification", "ForQuestionAnswering", "ForMaskedLM"
 _TYPED = ("bert", "albert", "electra", "mobilebert")
 
 

@@ -10,6 +10,8 @@ from ..store.files import read_json
 _SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match", "pearson", "spearman")
 # of numbers
 _NUMBER_FIGURES = tuple(f"{m}_ci95_{side}" for m in ("pearson", "spearman") for side in ("low", "high"))
+# of masked language models, in nats; the perplexity is exp(MLM loss)
+LOSSES = ("mlm_loss", "soft_target_loss", "cosine_loss", "teacher_mlm_loss", "perplexity")
 # of questions with answer spans
 _SPAN_FIGURES = ("exact_match_ci95_low", "exact_match_ci95_high", "f1_ci95_low", "f1_ci95_high")
 
@@ -65,6 +67,10 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     for key in ("flips", "accuracy_points", "max_logit_drift"):
         if key in quality.get("against_host", {}):
             flat[f"host_{key}"] = quality["against_host"][key]
+    flat |= {m: quality[m] for m in LOSSES if m in quality}
+    for key in ("mlm_loss_difference", "mlm_loss_difference_ci95_low", "mlm_loss_difference_ci95_high"):
+        if key in quality.get("against_parent", {}):
+            flat[f"parent_{key}"] = quality["against_parent"][key]
     for split, scores in (record.get("more_quality") or {}).items():
         flat |= {f"{split}_{m}": scores[m] for m in (*_SCORES, "n") if m in scores}
     flat |= _test_figures(record)

@@ -64,7 +64,7 @@ def _written(request: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     weights = read_model(Path(request["inputs"]["model"]))
     planned = plan(weights, request)
     parts = _save_graph(request, planned)
-    facts = {"onnx_bytes_by_part": parts, "structure": _structure(weights), **_counts(weights), **planned.facts}
+    facts = {"onnx_bytes_by_part": parts, "structure": structure(weights), **counts(weights), **planned.facts}
     return facts, planned
 
 
@@ -76,7 +76,7 @@ def _with_vocabulary_head(request: dict[str, Any], planned: Any) -> dict[str, An
 
     weights = replace(planned.weights, head=vocabulary_head(planned.weights.encoder))
     parts = _save_graph(request, replace(planned, weights=weights))
-    return {"onnx_bytes_by_part": parts, "head": "vocabulary, random weights", **_counts(weights)}
+    return {"onnx_bytes_by_part": parts, "head": "vocabulary, random weights", **counts(weights)}
 
 
 def _save_graph(request: dict[str, Any], planned: Any) -> dict[str, int]:
@@ -134,7 +134,8 @@ def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
     return {"exporter": why, "parameters": count_parameters(load_classifier(source))}
 
 
-def _counts(weights: Any) -> dict[str, Any]:
+def counts(weights: Any) -> dict[str, Any]:
+    """Parameters, share of zeros among the encoder's products, and GFLOP at some lengths."""
     import numpy as np
 
     from ..measurement.flops import graph_flops
@@ -152,7 +153,8 @@ def _counts(weights: Any) -> dict[str, Any]:
     }
 
 
-def _structure(weights: Any) -> list[dict[str, int]]:
+def structure(weights: Any) -> list[dict[str, int]]:
+    """Heads and FFN width of each layer."""
     return [{"heads": layer.heads, "ffn": layer.ffn_in.bias.size} for layer in weights.encoder.layers]
 
 

@@ -36,15 +36,13 @@ class SweepCallback(Callback):
 
 
 def _jobs(config: DictConfig) -> list[list[str]] | None:
-    """The overrides of every job to come, as Hydra's own sweeper will split them; None for other sweepers."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    """The overrides of every job to come, as the sweeper will split them; None for sweepers of others."""
+    from hydra_plugins.compose_once import jobs_of
 
     if not str(config.hydra.sweeper._target_).endswith(("BasicSweeper", "ComposeOnceSweeper")):
         return None
-    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
-    return [list(job) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for job in batch]
+    sweeper = config.hydra.sweeper
+    return jobs_of(sweeper.params, sweeper.get("also"), list(config.hydra.overrides.task))
 
 
 def forget_if_no_job_ran() -> None:
