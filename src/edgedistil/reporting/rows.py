@@ -53,7 +53,7 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         "quantization": _method(record, "quantization"),
         "kind": record["device"].get("kind"),
         "engine": record["device"].get("engine"),
-        "head": (record["compression"] or {}).get("graph", {}).get("head", "task"),
+        "head": "vocabulary" if str(model.get("head")).startswith("vocabulary") else "task",
         **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES, *_NUMBER_FIGURES) if m in quality},
         **{m: quality.get(m) for m in ("n", "right", "sample", "accuracy_ci95_low", "accuracy_ci95_high")},
     }

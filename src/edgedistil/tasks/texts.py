@@ -10,6 +10,7 @@ from typing import Any
 from ..config.places import data_root
 from ..errors import UserError
 from ..store.fingerprint import DigestCache
+from .python_docs import digest, paragraphs
 from .source import Source
 
 SUFFIXES = (".parquet", ".txt")
@@ -34,6 +35,10 @@ def locate(task: dict[str, Any], split: str, digests: DigestCache) -> Source:
                 raise UserError(f"task.{split}: {str(path)!r} is empty; give a file with one text a line")
         identity = {"files": [digests.digest(path) for path in files]}
         return Source(identity, {f"{i:06d}": str(path) for i, path in enumerate(files)})
+    if task["generator"]:
+        if task["generator"] != {"name": "python_docs"}:
+            raise UserError(f"task.generator={task['generator']!r} is unknown; of texts: {{name: python_docs}}")
+        return Source({"python_docs": digest(split), "split": split})
     if task["hub"]:
         if not task["revision"]:
             raise UserError(f"task.revision is empty: pin the commit of the hub data set {task['hub']!r}")
@@ -87,7 +92,9 @@ def read(source: Source, column: str) -> Iterator[str]:
     Raises:
         UserError: not UTF-8, a line without an end, a column that is not there, a hub that can't be reached.
     """
-    if not source.files:
+    if "python_docs" in source.identity:
+        yield from paragraphs(source.identity["split"])
+    elif not source.files:
         yield from _of_hub(source.identity, column)
     for key in sorted(source.files):
         path = Path(source.files[key])
