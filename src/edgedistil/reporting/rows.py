@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..store.files import read_json
+from .roles import role_facts
 
 _SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match")
 # of questions with answer spans
@@ -17,6 +18,7 @@ def row(outcome: dict[str, Any]) -> dict[str, Any]:
     names = outcome.get("names", {})
     flat: dict[str, Any] = {k: names.get(k) for k in ("model", "task", "compression", "device")}
     flat |= {"status": outcome["status"], "why": outcome.get("why"), "fingerprint": outcome.get("fingerprint")}
+    flat |= role_facts(outcome)
     if outcome["status"] == "done" and outcome.get("step") == "bench":
         record = Path(outcome["folder"]) / "record.json"
         if not record.is_file():

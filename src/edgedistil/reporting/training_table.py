@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from .references import beside, compared
+from .glue import macro_rows
+from .references import Fill, beside, compared
 from .table import markdown
 from .training import BETWEEN, START, Row, option
 
@@ -22,11 +23,12 @@ _MEASURED = (
 Column = tuple[str, Callable[[list[Row]], str]]
 
 
-def training_tables(rows: list[Row], references: list[str]) -> list[str]:
+def training_tables(rows: list[Row], references: list[str], fill: Fill | None = None) -> list[str]:
     """Tables and the notes that a reader needs, a line for each run; runs that differ in their seed alone are one line.
 
     Args:
         references: published tables whose figures stand beside the lines that they are about.
+        fill: says of a cell that a published table asks for how to make it.
     """
     done = [r for r in rows if r["status"] == "done"]
     learnt = [r for r in done if r["step"] == "pretrain"]
@@ -35,7 +37,8 @@ def training_tables(rows: list[Row], references: list[str]) -> list[str]:
     if learnt:
         parts += [*_language_models(_groups(learnt), references), *_notes(learnt)]
     if tuned:
-        parts += [_classifiers(_groups(tuned)), *(compared(name, tuned) for name in references if not learnt)]
+        parts.append(_classifiers(_groups(tuned)))
+        parts += [compared(name, [*tuned, *macro_rows(tuned)], fill) for name in references if not learnt]
     parts += [f"{r['status']}: {r['run'] or r['model']}: {r['why'] or ''}" for r in rows if r["status"] != "done"]
     return parts
 
