@@ -32,7 +32,7 @@ def filler(outcomes: Sequence[Outcome]) -> Callable[[Cell], str]:
 
     def fill(cell: Cell) -> str:
         role = cell.get("role")
-        roles = next((o["roles"] for o in outcomes if o.get("roles")), {})
+        roles: dict[str, str] = next((o["roles"] for o in outcomes if o.get("roles")), {})
         if role is not None and role not in roles:
             return f"no model has the role {role} (report.roles={{{role}: MODEL}})"
         if cell.get("task") == WHOLE:
@@ -55,16 +55,22 @@ def asks_for(outcome: Outcome, cell: Cell) -> bool:
 
 def _train(outcomes: Sequence[Outcome], cell: Cell, roles: dict[str, str]) -> str:
     """As the nearest run: of the same task for another model, else of another task for the same model."""
-    task, role = cell.get("task"), cell.get("role")
+    task, role = cell.get("task"), str(cell.get("role"))
     if cell.get("taught"):
         teacher = [f"model@teacher={roles['full']}"] if "full" in roles else []
-        return _typed({"stage": "train"}, ["experiment=distilbert_squad", f"task={task}", f"model={roles[role]}", *teacher])
+        return _typed(
+            {"stage": "train"}, ["experiment=distilbert_squad", f"task={task}", f"model={roles[role]}", *teacher]
+        )
     alike = [o for o in outcomes if o.get("names", {}).get("task") == task]
-    near = (alike or [o for o in outcomes if role_facts(o).get("role") == role] or list(outcomes))[0]
-    dropped = {"plan", "hydra.mode", "model", "task"} | ({"seed"} if not alike else set())
-    kept = [o for o in near.get("overrides", []) if _key(o) not in dropped and not _key(o).startswith("model.")]
+    near = alike[0] if alike else outcomes[0]
+    kept = near.get("overrides", [])
     if not alike:
-        kept = [o for o in kept if not _key(o).startswith("task.")]
+        # What runs of other tasks share is about training; what is theirs alone is not.
+        own = [o for o in outcomes if role_facts(o).get("role") == role] or outcomes
+        shared = set.intersection(*(set(o.get("overrides", [])) for o in own))
+        kept = [o for o in own[0].get("overrides", []) if o in shared and not _key(o).startswith("task.")]
+    dropped = ("plan", "hydra.mode", "model", "task", "seed")
+    kept = [o for o in kept if _key(o) not in dropped and not _key(o).startswith("model.")]
     model = [f"model={roles[role]}"] if role in roles else []
     return _typed(near, [*kept, f"task={task}", *model])
 

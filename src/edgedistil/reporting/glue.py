@@ -72,13 +72,15 @@ def macro_score(scores: Mapping[str, float]) -> float | None:
 
 
 def macro_rows(rows: Sequence[Row]) -> list[Row]:
-    """For each role that has all nine tasks a row of task ``glue`` whose ``glue_score`` is the mean of their medians."""
+    """For each role that has all nine tasks a row of task ``glue``; its ``glue_score`` is the mean of their medians."""
     found = []
     for role in dict.fromkeys(r.get("role") for r in rows):
         if role is None:
             continue
         own = [r for r in rows if r.get("role") == role and not r.get("taught") and r.get("glue_score") is not None]
-        medians = {t: median(r["glue_score"] for r in own if r["task"] == t) for t in dict.fromkeys(r["task"] for r in own)}
+        medians = {
+            t: median(r["glue_score"] for r in own if r["task"] == t) for t in dict.fromkeys(r["task"] for r in own)
+        }
         whole = macro_score(medians)
         if whole is not None:
             found.append({"task": WHOLE, "role": role, "taught": False, "status": "done", "glue_score": whole})

@@ -15,13 +15,18 @@ def rows_of(cell: dict[str, Any] | None, done: Sequence[Row]) -> list[Row]:
     found.sort(key=lambda r: bool(r.get("emulated")))
     seeds: dict[Any, Row] = {}
     for r in found:
-        if all(r.get(k) == found[0].get(k) for k in ("model", "task", "run", "compression", "device", "threads", "isa")):
+        if all(
+            r.get(k) == found[0].get(k) for k in ("model", "task", "run", "compression", "device", "threads", "isa")
+        ):
             seeds.setdefault(r.get("seed"), r)
     return list(seeds.values())
 
 
 def answer(
-    figure: dict[str, Any], cell: dict[str, Any] | None, done: Sequence[Row], fill: Callable[[dict[str, Any]], str] | None
+    figure: dict[str, Any],
+    cell: dict[str, Any] | None,
+    done: Sequence[Row],
+    fill: Callable[[dict[str, Any]], str] | None,
 ) -> str:
     """What stands in the column ``ours``; never empty.
 

@@ -2,8 +2,8 @@
 
 Each file of ``src/edgedistil/reporting/published/*.json`` holds one table: its source, what its columns really are, and
 its rows with the cell of ours that answers each: keys of a flat row (:mod:`.rows`, :mod:`.training`) such as pruning,
-ratio, quantisation, task, and the role that a run gives to its models (:mod:`.roles`). A figure without a ``column`` has
-the reason ``why`` nothing of ours answers it.
+ratio, quantisation, task, and the role that a run gives to its models (:mod:`.roles`). A figure without a ``column``
+has the reason ``why`` nothing of ours answers it.
 """
 
 from collections.abc import Callable

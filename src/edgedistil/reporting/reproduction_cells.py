@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import UserError
 from ..store.files import read_json
@@ -15,7 +14,7 @@ from .training import Row, training_rows
 # Experiments and sweeps of train.py whose cells the report is about.
 CHOICES = ("experiment=glue_reproduction", "experiment=tiny_distilbert", "sweep=loss_ablation")
 # Tasks of the paper's Tables 1 and 2.
-TASKS = (*NAMES, "imdb", "squad")
+TASKS = {**NAMES, "imdb": "IMDb", "squad": "SQuAD"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,10 @@ class Section:
     rows: list[Row]
     """Of finished cells, one recipe for each task and model."""
     left_out: list[str]
+    waiting: list[Outcome]
+    """Cells that were planned, skipped or failed and that no other run has finished."""
+    without_role: list[str]
+    """Models of the runs that no role names."""
     fill: Callable[[Cell], str]
 
     def of(self, task: str, role: str, taught: bool = False) -> list[Row]:
@@ -46,26 +49,32 @@ def run_folders(root: Path) -> list[Path]:
     return list(found)
 
 
-def cells_of(folders: Sequence[Path], roles: dict[str, str] | None) -> list[Outcome]:
-    """The outcomes of trainings in ``folders``; ``roles`` stand in for those of runs, where they are given.
+def cells_of(folders: Sequence[Path], roles: dict[str, str] | None) -> tuple[list[Outcome], list[Path]]:
+    """(Outcomes of trainings in ``folders``, the folders that have none); ``roles`` stand in for those of runs, where
+    they are given.
 
     A cell whose model the store has lost counts as failed.
 
     Raises:
-        UserError: a folder holds no cells.
+        UserError: there is no such folder, or none of them holds a cell.
     """
     from ..stages.sweep import outcomes
 
-    found = []
+    found, empty = [], []
     for folder in folders:
-        own = outcomes(folder) if folder.is_dir() else []
-        if not own:
-            raise UserError(f"{folder} holds no cells; give folders under multirun/ or outputs/ of train.py")
-        found += [o | ({"roles": roles} if roles else {}) for o in own if o.get("stage") == "train"]
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder; give folders under multirun/ or outputs/ of train.py")
+        own = [o | ({"roles": roles} if roles else {}) for o in outcomes(folder) if o.get("stage") == "train"]
+        # A run that has not ended has no cell yet.
+        empty += [] if own else [folder]
+        found += own
+    if not found:
+        names = ", ".join(map(str, folders))
+        raise UserError(f"no cell of train.py in {names}; give folders under multirun/ or outputs/")
     for outcome in found:
         if outcome["status"] == "done" and not (Path(outcome["folder"]) / "artifact.json").is_file():
             outcome |= {"status": "failed", "why": "its model is no longer in the store"}
-    return found
+    return found, empty
 
 
 def sections(cells: Iterable[Outcome]) -> list[Section]:
@@ -78,7 +87,8 @@ def sections(cells: Iterable[Outcome]) -> list[Section]:
 
 
 def _section(cells: list[Outcome]) -> Section:
-    rows = [r for r in training_rows(cells) if r["status"] == "done" and r.get("role")]
+    done = [r for r in training_rows(cells) if r["status"] == "done"]
+    rows = [r for r in done if r.get("role")]
     chosen, left_out = [], []
     for key in dict.fromkeys((r["task"], r["role"], r["taught"]) for r in rows):
         recipes: dict[str, list[Row]] = {}
@@ -87,9 +97,12 @@ def _section(cells: list[Outcome]) -> Section:
         best, *others = sorted(recipes.values(), key=_worth, reverse=True)
         chosen += _by_seed(best)
         if others:
-            name = f"{key[0]}, {key[1]}{' (D)' if key[2] else ''}"
+            name = f"{TASKS[key[0]]}, {key[1]}{' (D)' if key[2] else ''}"
             left_out.append(f"{name}: {sum(len(o) for o in others)} run(s) of other recipes")
-    return Section(cells[0]["roles"], chosen, left_out, filler(cells))
+    finished = {c.get("fingerprint") for c in cells if c["status"] == "done"}
+    waiting = [c for c in cells if c["status"] != "done" and c.get("fingerprint") not in finished]
+    without = dict.fromkeys(str(r["model"]) for r in done if not r.get("role"))
+    return Section(cells[0]["roles"], chosen, left_out, waiting, list(without), filler(cells))
 
 
 def _recipe(row: Row) -> str:
@@ -100,9 +113,7 @@ def _recipe(row: Row) -> str:
 def _worth(rows: list[Row]) -> tuple[float, float, int, float]:
     """Whole splits before samples of them, then more seeds, then the newest: never the score."""
     first = rows[0]
-    shares = [
-        first.get(f"samples_{s}_rows", 1) / (first.get(f"samples_{s}_of") or 1) for s in ("validation", "train")
-    ]
+    shares = [first.get(f"samples_{s}_rows", 1) / (first.get(f"samples_{s}_of") or 1) for s in ("validation", "train")]
     made = max(read_json(Path(r["folder"]) / "artifact.json").get("created_unix_s", 0) for r in rows)
     return shares[0], shares[1], len({r["seed"] for r in rows}), made
 

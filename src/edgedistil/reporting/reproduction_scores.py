@@ -75,6 +75,18 @@ def difference(full: Sequence[Row], small: Sequence[Row], column: str = "glue_sc
     return Difference(ours - theirs, Z95 * 100 * sum(e * e for e in errors if e is not None) ** 0.5)
 
 
+def mean_difference(section: Section, tasks: Sequence[str]) -> Difference | None:
+    """Between the means over ``tasks``, whose errors are independent; None while a task is missing."""
+    found = [difference(section.of(t, "full"), section.of(t, "small")) for t in tasks]
+    each = [d for d in found if d is not None]
+    if not tasks or len(each) < len(found):
+        return None
+    gap = sum(d.points for d in each) / len(each)
+    if any(d.half is None for d in each):
+        return Difference(gap, None)
+    return Difference(gap, sum((d.half or 0) ** 2 for d in each) ** 0.5 / len(each))
+
+
 def _typical_error(rows: Sequence[Row], column: str) -> float | None:
     """The standard error of one run: the mean of the runs' own."""
     found = [e for r in rows if r.get(column) is not None and (e := standard_error(r, column)) is not None]
@@ -100,5 +112,3 @@ def shared(section: Section) -> list[str]:
 def mean_over(values: dict[str, float], tasks: Sequence[str]) -> float | None:
     """The unweighted mean over some of the tasks; None when one of them is missing or there is none."""
     return sum(values[t] for t in tasks) / len(tasks) if tasks and all(t in values for t in tasks) else None
-
-

@@ -25,6 +25,21 @@ def check(roles: Any) -> dict[str, str]:
     return {str(k): v for k, v in roles.items()}
 
 
+def parse(words: list[str] | None) -> dict[str, str] | None:
+    """``["full=A", "small=B"]`` as a map; None for none.
+
+    Raises:
+        UserError: a word without a model.
+    """
+    if words is None:
+        return None
+    pairs = [word.partition("=") for word in words]
+    for word, (role, _, model) in zip(words, pairs, strict=True):
+        if not role or not model:
+            raise UserError(f"--roles holds {word!r}; give ROLE=MODEL, e.g. full=bert_base small=distilbert")
+    return {role: model for role, _, model in pairs}
+
+
 def role_facts(outcome: dict[str, Any]) -> dict[str, Any]:
     """``{"role", "taught"}`` of a cell's outcome whose run named roles; nothing where it named none.
 

@@ -59,7 +59,9 @@ def accuracy_and_f1_error(accuracy: float, f1: float, n: float) -> float:
     hits = f1 * errors / (2 * (1 - f1))
     whole = (2 * hits + errors) ** 2
     by_hits, by_errors = errors / whole, (-2 * hits / whole - 1) / 2
-    variance = by_hits**2 * hits * (1 - hits) + by_errors**2 * errors * (1 - errors) - 2 * by_hits * by_errors * hits * errors
+    variance = (
+        by_hits**2 * hits * (1 - hits) + by_errors**2 * errors * (1 - errors) - 2 * by_hits * by_errors * hits * errors
+    )
     return math.sqrt(max(0.0, variance) / n)
 
 
@@ -78,4 +80,5 @@ def _share(share: float, n: float) -> float:
 
 
 def _count(row: Row, column: str) -> float:
-    return float(row.get("more_splits_mismatched_n", row["validation_n"]) if column == MISMATCHED else row["validation_n"])
+    own = row.get("more_splits_mismatched_n") if column == MISMATCHED else None
+    return float(own or row["validation_n"])
