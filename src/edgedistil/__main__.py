@@ -196,9 +196,9 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 
 def _sensitivity(chosen: argparse.Namespace) -> int:
+    from .reporting.outcomes import outcomes
     from .reporting.sensitivity import found_in, sensitivity_tables
     from .reporting.sensitivity_plot import draw_sensitivity
-    from .stages.sweep import outcomes
     from .store.files import write_text
 
     cells = outcomes(chosen.folder) if chosen.folder.is_dir() else []
@@ -218,7 +218,7 @@ def _sensitivity(chosen: argparse.Namespace) -> int:
 
 
 def _cells(folder: Path) -> list[dict[str, Any]]:
-    from .stages.sweep import outcomes
+    from .reporting.outcomes import outcomes
 
     cells = outcomes(folder) if folder.is_dir() else []
     if not cells:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .glue import WHOLE
+from .outcomes import swept
 from .roles import role_facts
 
 Outcome = dict[str, Any]
@@ -20,10 +21,13 @@ _OPTIONS = {
     "task": "task",
 }
 
+# Of a run, not of what it makes.
+_NOT_OF_A_CELL = ("plan", "hydra.mode", "report.references", "report.frontier")
+
 
 def command(outcome: Outcome) -> str:
     """What makes one cell, alone, as a user types it."""
-    kept = [o for o in outcome.get("overrides", []) if _key(o) not in ("plan", "hydra.mode")]
+    kept = [o for o in outcome.get("overrides", []) if _key(o) not in _NOT_OF_A_CELL]
     return _typed(outcome, kept)
 
 
@@ -34,7 +38,7 @@ def filler(outcomes: Sequence[Outcome]) -> Callable[[Cell], str]:
         role = cell.get("role")
         roles: dict[str, str] = next((o["roles"] for o in outcomes if o.get("roles")), {})
         if role is not None and role not in roles:
-            return f"no model has the role {role} (report.roles={{{role}: MODEL}})"
+            return f"no model has the role {role} (report.roles.{role}=MODEL)"
         if cell.get("task") == WHOLE:
             return "it needs all nine tasks"
         waiting = [o for o in outcomes if o["status"] != "done" and asks_for(o, cell)]
@@ -58,9 +62,9 @@ def _train(outcomes: Sequence[Outcome], cell: Cell, roles: dict[str, str]) -> st
     task, role = cell.get("task"), str(cell.get("role"))
     if cell.get("taught"):
         teacher = [f"model@teacher={roles['full']}"] if "full" in roles else []
-        return _typed(
-            {"stage": "train"}, ["experiment=distilbert_squad", f"task={task}", f"model={roles[role]}", *teacher]
-        )
+        parts = [f"report.roles.{name}={model}" for name, model in roles.items()]
+        chosen = ["experiment=distilbert_squad", f"task={task}", f"model={roles[role]}", *teacher, *parts]
+        return _typed({"stage": "train"}, chosen)
     alike = [o for o in outcomes if o.get("names", {}).get("task") == task]
     near = alike[0] if alike else outcomes[0]
     kept = near.get("overrides", [])
@@ -69,7 +73,7 @@ def _train(outcomes: Sequence[Outcome], cell: Cell, roles: dict[str, str]) -> st
         own = [o for o in outcomes if role_facts(o).get("role") == role] or outcomes
         shared = set.intersection(*(set(o.get("overrides", [])) for o in own))
         kept = [o for o in own[0].get("overrides", []) if o in shared and not _key(o).startswith("task.")]
-    dropped = ("plan", "hydra.mode", "model", "task", "seed")
+    dropped = (*_NOT_OF_A_CELL, "model", "task", "seed")
     kept = [o for o in kept if _key(o) not in dropped and not _key(o).startswith("model.")]
     model = [f"model={roles[role]}"] if role in roles else []
     return _typed(near, [*kept, f"task={task}", *model])
@@ -85,16 +89,19 @@ def _bench(outcomes: Sequence[Outcome], cell: Cell, roles: dict[str, str]) -> st
     if cell.get("head") == "vocabulary":
         asked["compression/graph"] = "vocabulary_head"
     common = set.intersection(*(set(o.get("overrides", [])) for o in outcomes))
-    dropped = {"plan", "hydra.mode", "compression", *asked}
+    dropped = {*_NOT_OF_A_CELL, "compression", *asked}
     kept = [o for o in outcomes[0].get("overrides", []) if o in common and _key(o) not in dropped]
     return _typed(outcomes[0], [*kept, *(f"{k}={v}" for k, v in asked.items())])
 
 
 def _typed(outcome: Outcome, overrides: list[str]) -> str:
-    # A sweep's own options would make a cell's command the whole sweep again.
+    # A sweep's own options would make a cell's command the whole sweep again; an experiment may be one.
     output = outcome.get("output_dir")
-    alone = ["hydra.mode=RUN"] if output and (Path(output).parent / "sweep.json").is_file() else []
-    return shlex.join(["python", f"{outcome.get('stage', 'train')}.py", *overrides, *alone])
+    alone = bool(output) and swept(Path(str(output)))
+    alone |= any(_key(o) in ("sweep", "experiment") for o in overrides)
+    return shlex.join(
+        ["python", f"{outcome.get('stage', 'train')}.py", *overrides, *(["hydra.mode=RUN"] if alone else [])]
+    )
 
 
 def _key(override: str) -> str:

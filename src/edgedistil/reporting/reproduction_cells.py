@@ -9,10 +9,16 @@ from ..errors import UserError
 from ..store.files import read_json
 from .filling import Cell, Outcome, filler
 from .glue import NAMES
+from .outcomes import CELL_FILE, outcomes, swept
 from .training import Row, training_rows
 
 # Experiments and sweeps of train.py whose cells the report is about.
-CHOICES = ("experiment=glue_reproduction", "experiment=tiny_distilbert", "sweep=loss_ablation")
+CHOICES = (
+    "experiment=glue_reproduction",
+    "experiment=tiny_distilbert",
+    "experiment=distilbert_squad",
+    "sweep=loss_ablation",
+)
 # Tasks of the paper's Tables 1 and 2.
 TASKS = {**NAMES, "imdb": "IMDb", "squad": "SQuAD"}
 
@@ -38,14 +44,11 @@ class Section:
 
 def run_folders(root: Path) -> list[Path]:
     """Folders of runs below ``multirun/`` and ``outputs/`` of ``root`` that hold cells of :data:`CHOICES`."""
-    from ..stages.sweep import CELL_FILE
-
     found: dict[Path, None] = {}
     for base in (root / "multirun", root / "outputs"):
         for file in sorted(base.rglob(CELL_FILE)):
             if any(o in CHOICES for o in read_json(file).get("overrides", [])):
-                sweep = file.parent.name.isdigit() and (file.parents[1] / "sweep.json").is_file()
-                found[file.parents[1] if sweep else file.parent] = None
+                found[file.parents[1] if swept(file.parent) else file.parent] = None
     return list(found)
 
 
@@ -58,8 +61,6 @@ def cells_of(folders: Sequence[Path], roles: dict[str, str] | None) -> tuple[lis
     Raises:
         UserError: there is no such folder, or none of them holds a cell.
     """
-    from ..stages.sweep import outcomes
-
     found, empty = [], []
     for folder in folders:
         if not folder.is_dir():

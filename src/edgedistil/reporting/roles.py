@@ -11,18 +11,18 @@ _CHANGED = (" layers ", " + ")
 
 
 def check(roles: Any) -> dict[str, str]:
-    """``report.roles`` as it may be.
+    """``report.roles`` without the parts that no model has.
 
     Raises:
         UserError: it is no map of names to names.
     """
     roles = roles or {}
-    if not isinstance(roles, dict) or not all(isinstance(v, str) and v for v in roles.values()):
+    if not isinstance(roles, dict) or not all(v is None or (isinstance(v, str) and v) for v in roles.values()):
         raise UserError(
-            f"report.roles={roles!r} is no map of parts to models. Example: "
-            "'report.roles={full: bert_base, small: distilbert}'"
+            f"report.roles={roles!r} is no map of parts to models. Example: report.roles.full=bert_base "
+            "report.roles.small=distilbert"
         )
-    return {str(k): v for k, v in roles.items()}
+    return {str(k): v for k, v in roles.items() if v is not None}
 
 
 def parse(words: list[str] | None) -> dict[str, str] | None:

@@ -11,13 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 from ..config.places import store_root
 from ..config.validation import validate
 from ..errors import StepError, UserError
+from ..reporting.outcomes import CELL_FILE
 from ..reporting.references import check as check_references
 from ..reporting.roles import check as check_roles
 from ..store.files import write_json
 from ..store.store import Store
 from .chain import Cell, Planner
 from .runner import ensure
-from .sweep import CELL_FILE, remove_with_empty_parents
+from .sweep import remove_with_empty_parents
 
 log = logging.getLogger("edgedistil")
 # The step whose artifact a stage is asked for.
@@ -76,7 +77,8 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
 
 def _roles(cfg: DictConfig) -> dict[str, Any]:
     roles = cfg.get("report", {}).get("roles")
-    return {"roles": OmegaConf.to_container(roles, resolve=True)} if roles and OmegaConf.is_dict(roles) else {}
+    found = check_roles(OmegaConf.to_container(roles, resolve=True)) if OmegaConf.is_dict(roles) else {}
+    return {"roles": found} if found else {}
 
 
 def _make(stage: str, cell: Cell, store: Store, plain: dict[str, Any], sweep: str | None) -> dict[str, Any]:
