@@ -85,20 +85,21 @@ def _measured(record: Record) -> list[Line]:
         f"{record['task']['name']}, {record['texts']:,} texts one at a time, {padding}",
         f"{measured['engine']} FP32, {measured['threads']} thread(s), in turns, {record['environment']['cpu']}",
     ]
-    if record["texts"] != record["all_texts"]:
-        told.append(f"sample: of {record['all_texts']:,} texts")
+    whole = record["texts"] == record["all_texts"]
+    if not whole:
+        told.append(f"sample: a part of {record['all_texts']:,} texts")
     if not record["valid"]:
         told.append("INVALID: " + ", ".join(record["invalid_because"]))
     lines = []
     for name, model in record["models"].items():
         ratio = record["ratios"].get(name)
-        share = 100 * model["parameters"] / record["models"][first]["parameters"]
-        weights = ["random weights: shape alone"] if model["random_weights"] else []
+        share = f"{100 * model['parameters'] / record['models'][first]['parameters']:.1f}"
+        seconds = f"{model['pass_s']:.2f}" if whole else "no whole pass"
         times = "1" if ratio is None else f"{ratio['ratio']:.2f} {_interval(ratio)}"
-        remarks = "; ".join([*weights, *told])
-        lines.append(
-            ["ours", name, f"{model['parameters']:,}", f"{share:.1f}", f"{model['pass_s']:.2f}", times, remarks]
-        )
+        if not record["valid"]:
+            seconds = times = "not quoted: INVALID"
+        remarks = [*(["random weights: shape alone"] if model["random_weights"] else []), *told]
+        lines.append(["ours", name, f"{model['parameters']:,}", share, seconds, times, "; ".join(remarks)])
     return lines
 
 

@@ -58,7 +58,8 @@ def written(column: str, rows: Sequence[Row]) -> str:
         text += f"{unit} [{form(values[0])}–{form(values[-1])}], n = {len(values)} seeds"
     else:
         text += unit + _counted(column, having[0])
-    return text + (f", sample: {sampled(having[0])}" if sampled(having[0]) else "")
+    part = sampled(having[0]) if is_share(column) else ""
+    return text + (f", sample: {part}" if part else "")
 
 
 def sampled(row: Row) -> str:

@@ -92,8 +92,12 @@ def _ablation(cells: Sequence[Outcome]) -> list[str]:
 
 
 def _read(folders: Sequence[Path], cells: Sequence[Outcome], empty: Sequence[Path]) -> str:
+    """Which runs the report is of, by the folder that they lie in."""
     counts = {s: sum(c["status"] == s for c in cells) for s in ("done", "planned", "failed", "skipped")}
-    told = ", ".join(f"{n} {s}" for s, n in counts.items() if n) or "no cell of train.py"
-    return f"Read {len(folders)} folder(s), {told}:\n\n" + "\n".join(
-        f"- {folder}{' (no cell of train.py has ended there)' if folder in empty else ''}" for folder in folders
-    )
+    told = ", ".join(f"{n} cell{'s' if n > 1 else ''} {s}" for s, n in counts.items() if n)
+    begun = f", {len(empty)} without a cell that has ended" if empty else ""
+    places: dict[Path, int] = {}
+    for folder in folders:
+        places[folder.parent] = places.get(folder.parent, 0) + 1
+    listed = "\n".join(f"- {place} ({n})" for place, n in places.items())
+    return f"Read {len(folders)} run{'s' if len(folders) > 1 else ''}, {told}{begun}:\n\n{listed}"
