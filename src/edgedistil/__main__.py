@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     report = commands.add_parser("report", help="print a sweep's table again and write its files")
     report.add_argument("folder", type=Path, help="a folder under multirun/ or outputs/")
     report.add_argument("--references", nargs="*", default=None, help="published tables to set beside the rows")
+    report.add_argument("--roles", nargs="+", metavar="ROLE=MODEL", help="in place of the run's own report.roles")
     goals = commands.add_parser("goals", help="goals set beforehand beside the cells that answer them: met or not")
     goals.add_argument(
         "folders", type=Path, nargs="+", help="folders of bench sweeps; those of other seeds are one row"
@@ -161,11 +162,14 @@ def _store(chosen: argparse.Namespace) -> int:
 
 def _report(chosen: argparse.Namespace) -> int:
     from .reporting.report import report
+    from .reporting.roles import parse
 
     cells = _cells(chosen.folder)
     if cells[0]["stage"] not in ("bench", "train"):
         raise UserError(f"{chosen.folder} holds cells of {cells[0]['stage']}.py, which have no report; bench.py's do")
     references = cells[0]["references"] if chosen.references is None else chosen.references
+    roles = parse(chosen.roles)
+    cells = [cell | ({"roles": roles} if roles else {}) for cell in cells]
     print(report(cells, Store(Path(cells[0]["store"])), chosen.folder, references))
     return 0
 

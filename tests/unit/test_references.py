@@ -9,9 +9,11 @@ from edgedistil.errors import UserError
 from edgedistil.reporting.filling import command, filler
 from edgedistil.reporting.glue import NAMES, macro_score
 from edgedistil.reporting.reference_answers import answer
-from edgedistil.reporting.references import available, compared, listed, published
+from edgedistil.reporting.references import about_losses, available, compared, listed, published
 from edgedistil.reporting.reproduction_scores import claims, number, scores
 from edgedistil.reporting.roles import check, parse, role_facts
+from edgedistil.reporting.score_error import matthews_error
+from edgedistil.reporting.training_table import training_tables
 from edgedistil.stages.job import _roles
 
 ROLES = {"full": "bert_base", "small": "distilbert"}
@@ -21,7 +23,7 @@ def row(**changes: Any) -> dict[str, Any]:
     """A finished fine-tuning of the small model on CoLA."""
     return {"status": "done", "model": "distilbert", "task": "cola", "role": "small", "taught": False, "run": "",
             "seed": 1, "validation_n": 1043, "validation_matthews_correlation": 0.5, "glue_score": 0.5,
-            "parameters": 66_955_010} | changes
+            "parameters": 66_955_010, "removed": None} | changes
 
 
 def cell(status: str = "planned", model: str = "distilbert", task: str = "cola", **changes: Any) -> dict[str, Any]:
@@ -92,7 +94,10 @@ def test_an_answer_has_its_seeds_its_n_and_its_sample() -> None:
     part = one | {"samples_train_rows": 9000, "samples_train_of": 87599}
     assert answer(figure, asked, [part], None) == "87.50 % of 872 [85.1, 89.5], sample: 9,000 of 87,599 train"
     assert answer(figure | {"column": "parameters"}, asked, [one], None) == "66,955,010"
-    assert answer(figure | {"column": "glue_score"}, {"task": "cola"}, [row()], None) == "50.00 of 1043"
+    error = matthews_error(0.5, 1043, 721 / 1043)
+    assert answer(figure | {"column": "glue_score"}, {"task": "cola"}, [row()], None) == (
+        f"50.00 of 1043 [{50 - 196 * error:.1f}, {50 + 196 * error:.1f}]"
+    )
 
 
 def test_no_answer_is_without_its_reason() -> None:
@@ -161,6 +166,15 @@ def test_the_command_of_a_missing_cell_of_a_bench_sweep() -> None:
         "compression.pruning.ratio=0.3 compression/quantization=int8_dynamic hydra.mode=RUN`"
     )
     assert "pruning.ratio" not in fill({"pruning": "none", "pruning_ratio": 0.0, "quantization": "nf4"})
+
+
+def test_a_table_of_losses_stands_beside_language_models_alone() -> None:
+    assert [name for name in available() if about_losses(name)] == ["distilbert_table4"]
+    both = training_tables([row(step="train"), row(step="pretrain", removed="", validation_mlm_loss=3.0, task="w")],
+                           ["distilbert_table4", "seed3_tasks"])
+    assert ["### Seed 3" in part for part in both].count(True) == 1
+    assert "Δ GLUE points" in both[0]
+    assert not any("### DistilBERT, Table 4" in part for part in both)
 
 
 def test_which_part_a_model_plays() -> None:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
+from .glue import NAMES
+from .score_error import Z95, standard_error
+
 Row = dict[str, Any]
 _SHARES = ("accuracy", "f1", "matthews_correlation", "exact_match", "glue_score", "pearson", "spearman")
 _TIMES = ("_ms", "_per_s", "rss_mb", "times_faster")
@@ -111,6 +114,9 @@ def _counted(column: str, row: Row) -> str:
         return ""
     prefix = "validation_" if column.startswith("validation_") or column == "glue_score" else ""
     low, high = (row.get(f"{column}_ci95_{side}") for side in ("low", "high"))
+    error = standard_error(row) if column == "glue_score" and row.get("task") in NAMES else None
+    if error is not None:
+        low, high = row[column] - Z95 * error, row[column] + Z95 * error
     n = row.get(f"{prefix}n")
     interval = f" [{100 * low:.1f}, {100 * high:.1f}]" if low is not None and high is not None else ""
     return (f" of {n}" if n else "") + interval

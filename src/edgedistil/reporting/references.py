@@ -44,6 +44,12 @@ def published(name: str) -> dict[str, Any]:
     return dict(read_json(_FOLDER / f"{name}.json"))
 
 
+def about_losses(name: str) -> bool:
+    """Whether a table is about what was left out of a language model's losses: it stands beside the lines of such runs,
+    the others under the table of fine-tuned models."""
+    return any("removed" in (entry["cell"] or {}) for entry in published(name)["rows"])
+
+
 def compared(name: str, done: list[dict[str, Any]], fill: Fill | None = None) -> str:
     """The published table with three columns a figure: claimed, what the claim really was, ours.
 
