@@ -181,9 +181,21 @@ def test_one_recipe_a_cell_and_never_by_its_score(runs: Runs) -> None:
     assert samples(found) == ["- QNLI: 9,000 of 104,743 train"]
 
 
+def test_two_reproductions_share_their_full_model(runs: Runs) -> None:
+    runs.cell("big", "rte", 0.8)
+    runs.cell("little", "rte", 0.6)
+    runs.cell("tiny", "rte", 0.5, experiment="tiny_distilbert", roles={"full": "big", "small": "tiny"})
+    first, second = sections(cells_of(run_folders(runs.root), None)[0])
+    assert [[r["model"] for r in s.rows] for s in (first, second)] == [["big", "little"], ["tiny", "big"]]
+    assert lines(retention_table(second))["RTE"][2] == "62.5"
+    assert first.without_role == second.without_role == []
+
+
 def test_folders_are_found_by_their_experiment(runs: Runs) -> None:
     one = runs.cell("big", "rte", 0.6)
     runs.cell("big", "rte", 0.6, experiment="sst2_minilm")
+    runs.cell("big", "rte", 0.6, overrides=["experiment=glue_reproduction", "+quick=small"])
+    runs.cell("big", "rte", 0.6, overrides=["experiment=glue_reproduction", "+offline=embedded"])
     swept = runs.cell("big", "rte", 0.6, folder="multirun/day/time/")
     (swept.parent / "sweep.json").write_text("{}")
     assert run_folders(runs.root) == [swept.parent, one]

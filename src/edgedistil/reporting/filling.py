@@ -16,6 +16,7 @@ _OPTIONS = {
     "pruning": "compression/pruning",
     "pruning_ratio": "compression.pruning.ratio",
     "quantization": "compression/quantization",
+    "recovery": "compression/recovery",
     "kind": "device",
     "model": "model",
     "task": "task",

@@ -10,6 +10,7 @@ from ..store.files import read_json
 from .filling import Cell, Outcome, filler
 from .glue import NAMES
 from .outcomes import CELL_FILE, outcomes, swept
+from .roles import role_facts
 from .training import Row, training_rows
 
 # Experiments and sweeps of train.py whose cells the report is about.
@@ -19,6 +20,8 @@ CHOICES = (
     "experiment=distilbert_squad",
     "sweep=loss_ablation",
 )
+# Forms of them that only go through every step: small, on generated texts.
+_TRIALS = ("quick=", "offline=embedded")
 # Tasks of the paper's Tables 1 and 2.
 TASKS = {**NAMES, "imdb": "IMDb", "squad": "SQuAD"}
 
@@ -43,11 +46,13 @@ class Section:
 
 
 def run_folders(root: Path) -> list[Path]:
-    """Folders of runs below ``multirun/`` and ``outputs/`` of ``root`` that hold cells of :data:`CHOICES`."""
+    """Folders of runs below ``multirun/`` and ``outputs/`` of ``root`` that hold cells of :data:`CHOICES`, but for
+    their quick forms on generated texts."""
     found: dict[Path, None] = {}
     for base in (root / "multirun", root / "outputs"):
         for file in sorted(base.rglob(CELL_FILE)):
-            if any(o in CHOICES for o in read_json(file).get("overrides", [])):
+            told = read_json(file).get("overrides", [])
+            if any(o in CHOICES for o in told) and not any(o.lstrip("+").startswith(_TRIALS) for o in told):
                 found[file.parents[1] if swept(file.parent) else file.parent] = None
     return list(found)
 
@@ -81,13 +86,19 @@ def cells_of(folders: Sequence[Path], roles: dict[str, str] | None) -> tuple[lis
 def sections(cells: Iterable[Outcome]) -> list[Section]:
     """One for each naming of roles among fine-tunings of the paper's tasks, in order of appearance."""
     by_roles: dict[str, list[Outcome]] = {}
-    for cell in cells:
-        if cell.get("roles") and cell.get("names", {}).get("task") in TASKS:
-            by_roles.setdefault(json.dumps(cell["roles"], sort_keys=True), []).append(cell)
-    return [_section(own) for own in by_roles.values()]
+    tuned = [c for c in cells if c.get("roles") and c.get("names", {}).get("task") in TASKS]
+    for cell in tuned:
+        by_roles.setdefault(json.dumps(cell["roles"], sort_keys=True), []).append(cell)
+    found = []
+    for own in by_roles.values():
+        # The full model of one reproduction may be that of another, and is trained once.
+        others = [c | {"roles": own[0]["roles"]} for c in tuned if c["roles"] != own[0]["roles"]]
+        found.append(_section(own, [c for c in others if role_facts(c)["role"] is not None]))
+    return found
 
 
-def _section(cells: list[Outcome]) -> Section:
+def _section(own: list[Outcome], borrowed: list[Outcome]) -> Section:
+    cells = [*own, *borrowed]
     done = [r for r in training_rows(cells) if r["status"] == "done"]
     rows = [r for r in done if r.get("role")]
     chosen, left_out = [], []

@@ -45,6 +45,7 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     flat: dict[str, Any] = {
         "seed": record.get("seed"),
         "pruning": _method(record, "pruning"),
+        "recovery": _method(record, "recovery"),
         # A cut within another budget has no ratio of its own.
         "pruning_ratio": _pruning(record).get("ratio", None if "target" in _pruning(record) else 0.0),
         "masked": _method(record, "pruning") == "magnitude",
