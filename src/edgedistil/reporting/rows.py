@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..store.files import read_json
+from .roles import role_facts
 
 _SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match", "pearson", "spearman")
 # of numbers
@@ -21,6 +22,7 @@ def row(outcome: dict[str, Any]) -> dict[str, Any]:
     names = outcome.get("names", {})
     flat: dict[str, Any] = {k: names.get(k) for k in ("model", "task", "compression", "device")}
     flat |= {"status": outcome["status"], "why": outcome.get("why"), "fingerprint": outcome.get("fingerprint")}
+    flat |= role_facts(outcome)
     if outcome["status"] == "done" and outcome.get("step") == "bench":
         record = Path(outcome["folder"]) / "record.json"
         if not record.is_file():
@@ -47,6 +49,7 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     flat: dict[str, Any] = {
         "seed": record.get("seed"),
         "pruning": _method(record, "pruning"),
+        "recovery": _method(record, "recovery"),
         # A cut within another budget has no ratio of its own.
         "pruning_ratio": _pruning(record).get("ratio", None if "target" in _pruning(record) else 0.0),
         "masked": _method(record, "pruning") == "magnitude",

@@ -1,4 +1,4 @@
-"""What belongs to a whole multirun: its manifest, written when it starts, and where its cells leave their outcomes."""
+"""What belongs to a whole multirun: its manifest, written when it starts."""
 
 import shutil
 import sys
@@ -8,10 +8,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from ..store.files import read_json, write_json
+from ..reporting.outcomes import MANIFEST_FILE
+from ..store.files import write_json
 
-MANIFEST_FILE = "sweep.json"
-CELL_FILE = "cell.json"
 # The sweep that this process started; jobs may run elsewhere and tell by files only.
 started: dict[str, Path] = {}
 
@@ -61,12 +60,3 @@ def remove_with_empty_parents(folder: Path) -> None:
             parent.rmdir()
         except OSError:
             return
-
-
-def outcomes(folder: Path) -> list[dict[str, Any]]:
-    """The cells of a sweep or of a single run, in the order of their jobs."""
-    single = folder / CELL_FILE
-    if single.is_file():
-        return [read_json(single)]
-    found = [p for p in folder.glob(f"*/{CELL_FILE}") if p.parent.name.isdigit()]
-    return [read_json(p) for p in sorted(found, key=lambda p: int(p.parent.name))]
