@@ -1,5 +1,6 @@
 """The plain ONNX file that everybody gets: PyTorch's exporter on the model as it is, in FP32."""
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,16 @@ def quantise_dynamic(model_file: Path, weights: str, tables: bool = True) -> Non
     graph = onnx.load(model_file, load_external_data=False).graph
     stored = {tensor.name for tensor in graph.initializer}
     lookups = [node.name for node in graph.node if node.op_type == "Gather" and node.input[0] in stored]
-    quantize_dynamic(
-        model_file,
-        model_file,
-        per_channel=True,
-        weight_type=QuantType.QUInt8 if weights == "u8" else QuantType.QInt8,
-        reduce_range=weights == "s8_7bit",
-        nodes_to_exclude=[] if tables else lookups,
-    )
+    # It tells of every activation that has no scale beforehand, as none has here.
+    logging.disable(logging.WARNING)
+    try:
+        quantize_dynamic(
+            model_file,
+            model_file,
+            per_channel=True,
+            weight_type=QuantType.QUInt8 if weights == "u8" else QuantType.QInt8,
+            reduce_range=weights == "s8_7bit",
+            nodes_to_exclude=[] if tables else lookups,
+        )
+    finally:
+        logging.disable(logging.NOTSET)

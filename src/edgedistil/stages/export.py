@@ -130,10 +130,11 @@ def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
             quantise_dynamic(graph, quantization["weights"], quantization["embeddings"] not in (False, "none"))
         save(onnx.load(graph), Path(request["output"]) / "model.onnx")
     network = load_classifier(source)
+    counted = [n for n in _COUNTED if n <= network.config.max_position_embeddings]
     return {
         "exporter": why,
         "parameters": count_parameters(network),
-        "gflops_by_tokens": {str(n): round(module_flops(network, n) / 1e9, 6) for n in _COUNTED},
+        "gflops_by_tokens": {str(n): round(module_flops(network, n) / 1e9, 6) for n in counted},
     }
 
 
