@@ -14,8 +14,8 @@ from edgedistil.compression.sublayers import sublayers
 from edgedistil.config.exported import why_not_exported
 from edgedistil.devices.host import saturates_int8
 from edgedistil.errors import UserError
-from edgedistil.measurement.flops import graph_flops, module_flops
 from edgedistil.export.reading import read_model
+from edgedistil.measurement.flops import graph_flops, module_flops
 from edgedistil.models.folder import save_model
 from edgedistil.models.reference import write_reference
 from edgedistil.models.shrunken import load_classifier

@@ -67,7 +67,8 @@ def pass_time(
         UserError: fewer than two models, no such model, task or texts, a number out of range.
         StepError: a process died.
     """
-    _check(models, engine, {"threads": threads, "generations": generations, "passes": passes, "burst": burst})
+    counts = {"threads": threads, "generations": generations, "passes": passes, "burst": burst, "texts": texts}
+    _check(models, engine, counts, pad_to)
     groups = [model_group(name, "--models") | ({"weights": "random"} if random_weights else {}) for name in models]
     chosen = task_group(task) | ({"data_dir": str(data)} if data is not None else {})
     if chosen["kind"] != "sequence_classification":
@@ -166,15 +167,17 @@ def write(record: dict[str, Any], output: Path) -> None:
     write_json(output, record)
 
 
-def _check(models: list[str], engine: str, numbers: dict[str, int]) -> None:
+def _check(models: list[str], engine: str, numbers: dict[str, int | None], pad_to: int | None) -> None:
     names = [_name(model) for model in models]
     if len(names) < 2 or len(set(names)) < len(names):
         raise UserError(f"--models={' '.join(models)}: give two or more of different names, the slowest first")
     if engine not in _SESSIONS:
         raise UserError(f"--engine={engine!r} is unknown; allowed: {', '.join(_SESSIONS)}")
     for name, value in numbers.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"--{name}={value} must be at least 1")
+    if pad_to is not None and pad_to < 3:
+        raise UserError(f"--pad-to={pad_to} must be at least 3 ([CLS] word [SEP])")
 
 
 def _name(model: str) -> str:
