@@ -1,6 +1,7 @@
 """Batches of texts of about the same length: little padding, order still random."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, stack, tensor
@@ -68,9 +69,10 @@ def collate(rows: list[tuple[Any, ...]], pad_id: int) -> dict[str, Tensor]:
     return {**batch, "teacher_logits": stack(more[0])} if more else batch
 
 
-def rows(tokenizer: Any, examples: Examples) -> list[tuple[list[int], list[int], int]]:
-    """(token ids, token types, label) of each example."""
+def rows(tokenizer: Any, examples: Examples) -> list[tuple[list[int], list[int], float]]:
+    """(token ids, token types, label) of each example; of a regression the label is its number."""
     if not len(examples):
         return []
     ids, types = encode_with_types(tokenizer, examples.texts)
-    return list(zip(ids, types, examples.labels, strict=True))
+    labels: Sequence[float] = examples.labels
+    return list(zip(ids, types, labels, strict=True))
