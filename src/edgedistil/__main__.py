@@ -60,6 +60,25 @@ def main(arguments: list[str] | None = None) -> int:
     speed.add_argument("--max-length", type=int, default=128, help="tokens of the longest text (128)")
     speed.add_argument("--lines", type=int, default=50_000, help="of the texts at most so many (50000)")
     speed.add_argument("--output", type=Path, help="write the record, with every step's time, as JSON")
+    whole = commands.add_parser(
+        "pass-time", help="time of one pass over a task's validation texts, models side by side"
+    )
+    whole.add_argument(
+        "--models", nargs="+", required=True, help="options of conf/model, or model folders; slowest first"
+    )
+    whole.add_argument("--task", required=True, help="an option of conf/task (stsb)")
+    whole.add_argument("--data", type=Path, help="folder of the task's Parquet files (task.data_dir)")
+    whole.add_argument("--random", action="store_true", help="the models' shapes with random weights: no download")
+    whole.add_argument("--engine", choices=("torch", "onnxruntime"), default="torch", help="PyTorch eager, or ours")
+    whole.add_argument("--threads", type=int, default=1, help="of each worker (1)")
+    whole.add_argument("--texts", type=int, help="only so many of the texts, drawn at random")
+    whole.add_argument(
+        "--pad-to", type=int, help="pad and cut every text to so many tokens (texts as long as they are)"
+    )
+    whole.add_argument("--generations", type=int, default=5, help="of fresh processes, which share out a pass (5)")
+    whole.add_argument("--passes", type=int, default=1, help="how often all texts are answered (1)")
+    whole.add_argument("--burst", type=int, default=10, help="texts in a burst (10)")
+    whole.add_argument("--output", type=Path, help="write the record, with every burst's times, as JSON")
     commands.add_parser("embedded-model", help="download the embedded pretrained encoder and check it")
     chosen = parser.parse_args(arguments)
     try:
@@ -81,6 +100,8 @@ def _run(chosen: argparse.Namespace) -> int:
         return _agreement(*chosen.records)
     if chosen.command == "training-speed":
         return _training_speed(chosen)
+    if chosen.command == "pass-time":
+        return _pass_time(chosen)
     if chosen.command == "sensitivity":
         return _sensitivity(chosen)
     if chosen.command == "goals":
@@ -129,8 +150,7 @@ def _agreement(first: Path, second: Path) -> int:
 def _training_speed(chosen: argparse.Namespace) -> int:
     from .stages.training_speed import table, training_speed, write
 
-    if chosen.output is not None and not chosen.output.absolute().parent.is_dir():
-        raise UserError(f"--output={str(chosen.output)!r}: its folder is not there; make it first")
+    _check_output(chosen.output)
     keys = ("model", "texts", "batch_size", "seconds", "generations", "burst", "max_length", "lines")
     record = training_speed(**{key: getattr(chosen, key) for key in keys})
     print(table(record))
@@ -138,6 +158,24 @@ def _training_speed(chosen: argparse.Namespace) -> int:
         write(record, chosen.output)
         print(f"record: {chosen.output}")
     return 0
+
+
+def _pass_time(chosen: argparse.Namespace) -> int:
+    from .stages.pass_time import pass_time, table, write
+
+    _check_output(chosen.output)
+    keys = ("models", "task", "data", "engine", "threads", "texts", "pad_to", "generations", "passes", "burst")
+    record = pass_time(**{key: getattr(chosen, key) for key in keys}, random_weights=chosen.random)
+    print(table(record))
+    if chosen.output is not None:
+        write(record, chosen.output)
+        print(f"record: {chosen.output}")
+    return 0
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and not output.absolute().parent.is_dir():
+        raise UserError(f"--output={str(output)!r}: its folder is not there; make it first")
 
 
 def _store(chosen: argparse.Namespace) -> int:

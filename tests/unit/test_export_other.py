@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from edgedistil.compression.sublayers import sublayers
+from edgedistil.config.exported import why_not_exported
 from edgedistil.devices.host import saturates_int8
 from edgedistil.errors import UserError
+from edgedistil.export.reading import read_model
+from edgedistil.measurement.flops import graph_flops, module_flops
 from edgedistil.models.folder import save_model
 from edgedistil.models.reference import write_reference
 from edgedistil.models.shrunken import load_classifier
@@ -35,6 +38,23 @@ def electra(tmp_path: Path, tokenizer_file: Path, sentence_ids: list[list[int]])
     shutil.copyfile(tokenizer_file, tmp_path / "electra" / "tokenizer.json")
     write_reference(model, tmp_path / "electra", sentence_ids, [[0] * len(row) for row in sentence_ids], seed=0)
     return tmp_path / "electra"
+
+
+@pytest.fixture
+def mobilebert(tmp_path: Path, tokenizer_file: Path, sentence_ids: list[list[int]]) -> Path:
+    """Bottlenecks, NoNorm and trigrams of words, as the published one, with weights that tell sentences apart."""
+    from transformers import MobileBertConfig, MobileBertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = MobileBertConfig(vocab_size=120, embedding_size=16, hidden_size=32, num_hidden_layers=2,
+                              num_attention_heads=2, intermediate_size=32, intra_bottleneck_size=16,
+                              num_feedforward_networks=2, max_position_embeddings=64, initializer_range=0.2,
+                              classifier_activation=False)
+    model = MobileBertForSequenceClassification(config).eval()
+    save_model(model, tmp_path / "mobilebert", {"title": "mobilebert", "lines": []})
+    shutil.copyfile(tokenizer_file, tmp_path / "mobilebert" / "tokenizer.json")
+    write_reference(model, tmp_path / "mobilebert", sentence_ids, [[0] * len(row) for row in sentence_ids], seed=0)
+    return tmp_path / "mobilebert"
 
 
 def request(source: Path, output: Path, quantization: dict[str, Any], padding: bool = True) -> dict[str, Any]:
@@ -62,6 +82,79 @@ def test_float_and_int8_of_another_architecture(electra: Path, tmp_path: Path, s
         expected = load_classifier(electra)(input_ids=torch.tensor([sentence_ids[0]])).logits.numpy()
     np.testing.assert_allclose(answer(tmp_path / "fp32", sentence_ids[0]), expected, atol=1e-4)
     assert np.abs(answer(tmp_path / "int8", sentence_ids[0]) - expected).max() > 0
+
+
+def test_mobilebert_has_both_axes_dynamic_and_its_padding_counts_for_nothing(
+    mobilebert: Path, tmp_path: Path, sentence_ids: list[list[int]]
+) -> None:
+    facts = export(request(mobilebert, tmp_path / "fp32", {"method": "none"}))
+    assert facts["parity"]["max_abs_difference"] < 1e-4
+    assert facts["padding_spread"]["max_abs_difference"] < 1e-4
+    model = load_classifier(mobilebert)
+    assert facts["parameters"] == sum(p.numel() for p in model.parameters())
+    assert facts["gflops_by_tokens"]["64"] == round(module_flops(model, 64) / 1e9, 6) > 0
+    rows = sorted(sentence_ids, key=len)[-3:]
+    longest = max(map(len, rows))
+    feed = {"input_ids": [row + [0] * (longest - len(row)) for row in rows],
+            "attention_mask": [[1] * len(row) + [0] * (longest - len(row)) for row in rows]}
+    session = onnxruntime.InferenceSession(str(tmp_path / "fp32" / "model.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(["logits"], {name: np.array(values) for name, values in feed.items()})[0]
+    with torch.inference_mode():
+        expected = model(**{name: torch.tensor(values) for name, values in feed.items()}).logits.numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.ptp(expected[:, 0]) > 1e-2, "the same answer to everything proves nothing"
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_int8_of_mobilebert_leaves_the_tables_alone_where_it_is_asked_to(
+    mobilebert: Path, tmp_path: Path, tables: bool
+) -> None:
+    import onnx
+
+    loose = INT8 | {"embeddings": tables, "max_rms": 1.0, "min_agreement": 0.0}
+    export(request(mobilebert, tmp_path / "int8", loose))
+    model = onnx.load(tmp_path / "int8" / "model.onnx", load_external_data=False)
+    types = {tuple(tensor.dims): tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    assert (types[120, 16] == onnx.TensorProto.FLOAT) == (not tables)
+    assert sum(node.op_type == "MatMulInteger" for node in model.graph.node) > 20
+
+
+def test_operations_counted_by_pytorch_are_those_of_our_graphs_with_a_whole_last_layer(
+    tiny_folder: Callable[..., Path]
+) -> None:
+    for kind in ("bert", "distilbert"):
+        folder = tiny_folder(kind, kind)
+        assert module_flops(load_classifier(folder), 16) == graph_flops(read_model(folder), 16, trimmed=False), kind
+
+
+DENSE = {"pruning": {"method": "none"}, "recovery": {"method": "none"}, "graph": {"padding": True},
+         "quantization": {"method": "none"}}
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"pruning": {"method": "structured"}}, "compression/pruning=structured needs an architecture"),
+    ({"pruning": {"method": "magnitude"}}, "compression/pruning=magnitude needs an architecture"),
+    ({"embeddings": {"method": "low_rank"}}, "compression/embeddings=low_rank needs"),
+    ({"qat": {"method": "distillation"}}, "compression/qat=distillation needs"),
+    ({"quantization": {"method": "int4_ort"}}, "makes compression/quantization=none and int8_dynamic"),
+    ({"graph": {"padding": False}}, "with padding"),
+    ({"graph": {"padding": True, "head": "vocabulary"}}, "compression.graph.head=vocabulary needs"),
+    ({"quantization": INT8 | {"smooth": 0.5}}, "compression.quantization.smooth needs"),
+    ({"quantization": INT8 | {"embeddings": "int4"}}, "compression.quantization.embeddings=int4 needs"),
+])
+def test_what_the_exporter_can_not_do_is_known_before_anything_runs(changes: dict[str, Any], said: str) -> None:
+    why = why_not_exported("mobilebert", DENSE | changes, "onnxruntime")
+    assert why is not None
+    assert why.startswith("model_type='mobilebert' goes through PyTorch's exporter")
+    assert said in why
+
+
+def test_what_the_exporter_and_pytorch_can_do_is_let_through() -> None:
+    assert why_not_exported("mobilebert", DENSE, "onnxruntime") is None
+    assert why_not_exported("mobilebert", DENSE | {"quantization": INT8}, "onnxruntime") is None
+    assert why_not_exported("mobilebert", DENSE | {"vocabulary": {"method": "trimmed"}}, "onnxruntime") is None
+    assert why_not_exported("mobilebert", DENSE | {"quantization": {"method": "fp16"}}, "torch") is None
+    assert "spans" in str(why_not_exported("mobilebert", DENSE, "onnxruntime", spans=True))
 
 
 @pytest.mark.parametrize(("quantization", "padding"), [({"method": "int4_ort", "embeddings": True}, True),

@@ -13,6 +13,7 @@ from edgedistil.errors import UserError
 from edgedistil.measurement.training import training_figures, training_ratio
 from edgedistil.peers import training as worker
 from edgedistil.stages import training_speed
+from edgedistil.stages.named import model_group
 from edgedistil.stages.training_speed import table
 
 
@@ -127,8 +128,8 @@ def test_a_missing_accelerate_is_one_line(
 
 
 def test_a_model_is_an_option_of_conf_or_a_folder(tmp_path: Path) -> None:
-    named = training_speed._model_group("distil_minilm")
+    named = model_group("distil_minilm")
     assert (named["origin"], named["convert_to"], named["weights"]) == ("package", "distilbert", "pretrained")
     assert "defaults" not in named
-    own = training_speed._model_group(str(tmp_path))
+    own = model_group(str(tmp_path))
     assert (own["origin"], own["location"], own["convert_to"]) == ("folder", str(tmp_path), None)

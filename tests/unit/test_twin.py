@@ -13,6 +13,7 @@ from edgedistil.errors import UserError
 from edgedistil.models.origin import locate
 from edgedistil.stages.twin import twin
 from edgedistil.store.fingerprint import DigestCache
+from edgedistil.tasks.encode import load_tokenizer
 
 MODEL = {"origin": "hub", "location": "distilbert/distilbert-base-uncased", "revision": "12040acc", "convert_to": None,
          "fine_tuned": None, "layers": None, "weights": "random", "architecture": {"model_type": "distilbert"},
@@ -84,5 +85,49 @@ def test_a_twin_has_the_shape_asked_for_and_is_the_same_again(tmp_path: Path, to
 def test_a_twin_that_knows_too_few_tokens_is_refused(tmp_path: Path, tokenizer_file: Path,
                                                      task_group: Callable[..., dict[str, Any]]) -> None:
     task = task_group(labels=["negative", "positive"], text_columns=["text"], label_column="label")
-    with pytest.raises(UserError, match=r"vocab_size=50, the tokenizer knows \d+ tokens"):
+    with pytest.raises(UserError, match=r"vocab_size=50, the tokenizer knows \d+ tokens, \d+ of which can't be spelt"):
         twin(request(tmp_path, tokenizer_file.parent, task, vocab_size=50))
+
+
+def test_a_stand_in_tokenizer_loses_its_rarest_pieces_and_no_word(
+    tmp_path: Path, word_pieces: Callable[..., Path], task_group: Callable[..., dict[str, Any]]
+) -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = ["the", "film", "is", "good", "story", *letters, *(f"##{x}" for x in letters), "dull"]
+    tokenizer = word_pieces(pieces)
+    task = task_group(labels=["negative", "positive"], text_columns=["text"], label_column="label")
+    rows = 5 + len(pieces) - 1
+    facts = twin(request(tmp_path, tokenizer.parent, task, vocab_size=rows))
+    assert facts["tokenizer"].startswith(f"a stand-in of {rows} of {rows + 1} word pieces")
+    kept = load_tokenizer(tmp_path / "out", 32)
+    assert kept.get_vocab_size() == rows
+    assert kept.encode("a dull film").tokens == ["[CLS]", "a", "d", "##u", "##l", "##l", "film", "[SEP]"]
+    assert max(kept.get_vocab().values()) < rows
+    facts = twin(request(tmp_path, tokenizer.parent, task, vocab_size=rows + 1))
+    assert "tokenizer" not in facts
+    assert load_tokenizer(tmp_path / "out", 32).encode("dull").tokens == ["[CLS]", "dull", "[SEP]"]
+
+
+def test_a_twin_takes_the_tokenizer_that_it_is_given(tokenizer_at_hand: Path, digests: DigestCache, tmp_path: Path,
+                                                     word_pieces: Callable[..., Path]) -> None:
+    own = word_pieces(["Film", "film"]).parent
+    found = locate(MODEL | {"tokenizer": str(own)}, digests)
+    assert found.location == str(own)
+    assert found.identity["tokenizer"] != locate(MODEL, digests).identity["tokenizer"]
+    with pytest.raises(UserError, match=r"model\.tokenizer='.*' is no folder with a tokenizer\.json"):
+        locate(MODEL | {"tokenizer": str(tmp_path / "nothing")}, digests)
+
+
+def test_other_architectures_have_twins_too(tmp_path: Path, tokenizer_file: Path, tokenizer_at_hand: Path,
+                                            digests: DigestCache, task_group: Callable[..., dict[str, Any]]) -> None:
+    found = locate(MODEL | {"architecture": {"model_type": "mobilebert"}}, digests)
+    assert (found.random, found.model_type) == (True, "mobilebert")
+    task = task_group(labels=["negative", "positive"], text_columns=["text"], label_column="label")
+    small = {"model_type": "mobilebert", "embedding_size": 16, "hidden_size": 32, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "intermediate_size": 32, "intra_bottleneck_size": 16, "vocab_size": 200}
+    asked = request(tmp_path, tokenizer_file.parent, task)
+    asked["options"]["model"]["architecture"] = small
+    assert twin(asked)["random"] is True
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == [
+        "MobileBertForSequenceClassification"
+    ]

@@ -1,5 +1,6 @@
 """The plain ONNX file that everybody gets: PyTorch's exporter on the model as it is, in FP32."""
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -71,18 +72,29 @@ def export_standard(source: Path, target: Path, token_types: bool) -> dict[str, 
     return figures
 
 
-def quantise_dynamic(model_file: Path, weights: str) -> None:
+def quantise_dynamic(model_file: Path, weights: str, tables: bool = True) -> None:
     """Replace a float file by its INT8 form, as ONNX Runtime's own quantiser makes it, per output channel.
 
     Args:
         weights: form of the weights, see :class:`edgedistil.export.precision.DynamicInt8`.
+        tables: False leaves the embedding tables in float.
     """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(
-        model_file,
-        model_file,
-        per_channel=True,
-        weight_type=QuantType.QUInt8 if weights == "u8" else QuantType.QInt8,
-        reduce_range=weights == "s8_7bit",
-    )
+    graph = onnx.load(model_file, load_external_data=False).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    lookups = [node.name for node in graph.node if node.op_type == "Gather" and node.input[0] in stored]
+    # It tells of every activation that has no scale beforehand, as none has here.
+    logging.disable(logging.WARNING)
+    try:
+        quantize_dynamic(
+            model_file,
+            model_file,
+            per_channel=True,
+            weight_type=QuantType.QUInt8 if weights == "u8" else QuantType.QInt8,
+            reduce_range=weights == "s8_7bit",
+            nodes_to_exclude=[] if tables else lookups,
+        )
+    finally:
+        logging.disable(logging.NOTSET)

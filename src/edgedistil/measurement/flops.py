@@ -1,5 +1,6 @@
 """Floating-point operations of one text, counted from the shapes that are really there."""
 
+import copy
 from typing import Any
 
 
@@ -31,3 +32,18 @@ def graph_flops(weights: Any, tokens: int, trimmed: bool = True) -> int:
     else:
         total += tokens * (head.transform.weight.size + encoder.words.size)
     return 2 * int(total)
+
+
+def module_flops(model: Any, tokens: int) -> int:
+    """Operations of a transformers model for one text of ``tokens`` tokens, as :func:`graph_flops` counts them
+    (matrix products only, a multiply and an add are two), of architectures whose weights we don't read.
+
+    PyTorch counts the products that the model really calls, on tensors without values.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shadow = copy.deepcopy(model).to("meta").eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        shadow(input_ids=torch.zeros(1, tokens, dtype=torch.long, device="meta"))
+    return int(counter.get_total_flops())

@@ -48,7 +48,7 @@ def _load(location: str, identity: dict[str, Any], label_names: list[str] | None
 
 
 # What a new head may lack; everything else must come from the pretrained weights.
-_HEAD = ("classifier.", "pre_classifier.", "bert.pooler.", "qa_outputs.")
+_HEAD = ("classifier.", "pre_classifier.", "bert.pooler.", "mobilebert.pooler.", "qa_outputs.")
 
 
 def _check_encoder(location: str, report: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..store.fingerprint import DigestCache
 from . import embedded
 from .depth import check_layers
-from .kinds import CLASSIFIER, EXPORTED, KNOWN
+from .kinds import CLASSIFIER, EXPORTED, KNOWN, TWINS
 from .structure import STRUCTURE_FILE, check_structure
 
 _WANTED = ("config.json", "model.safetensors", "tokenizer.json")
@@ -22,8 +22,9 @@ class Origin:
 
     ``fine_tuned``: the model already has a trained head and is taken as it is. ``bare_onnx``: an ONNX file, measured
     as it is, with its tokenizer in ``tokenizer``. ``random``: a twin of the architecture with random weights, whose
-    speed and size are real and whose answers mean nothing. ``layers``, ``heads`` (of each layer) and ``masked_lm``
-    (there is a masked-language-modelling head) are None where something would have to be downloaded to know it.
+    speed and size are real and whose answers mean nothing. ``model_type``, ``layers``, ``heads`` (of each layer) and
+    ``masked_lm`` (there is a masked-language-modelling head) are None where something would have to be downloaded to
+    know it.
     """
 
     identity: dict[str, Any]
@@ -33,6 +34,7 @@ class Origin:
     random: bool = False
     tokenizer: str | None = None
     max_positions: int | None = None
+    model_type: str | None = field(default=None, compare=False)
     layers: int | None = field(default=None, compare=False)
     heads: int | None = field(default=None, compare=False)
     masked_lm: bool | None = field(default=None, compare=False)
@@ -74,9 +76,14 @@ def _with_layers(origin: Origin, layers: list[int]) -> Origin:
 
 def _hub(model: dict[str, Any]) -> Origin:
     if not model["revision"]:
-        raise UserError(f"model.revision is empty: pin the commit of the hub model {model['location']!r}")
+        raise UserError(
+            f"model.revision is empty: pin the commit of the hub model {model['location']!r} (model.revision=COMMIT), "
+            "or take its shape alone with model.weights=random"
+        )
     identity = {k: model[k] for k in ("origin", "location", "revision", "convert_to")}
-    return Origin(identity, model["location"], bool(model["fine_tuned"]))
+    # What an option says of its architecture; anybody else's model is only known once it is loaded.
+    kind = (model["architecture"] or {}).get("model_type")
+    return Origin(identity, model["location"], bool(model["fine_tuned"]), model_type=kind)
 
 
 def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
@@ -96,7 +103,8 @@ def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
 
 
 def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
-    """Random weights in the model's shape; its tokenizer is the embedded model's (the uncased English WordPiece)."""
+    """Random weights in the model's shape; its tokenizer is ``tokenizer``'s, else the embedded model's (the uncased
+    English WordPiece)."""
     embedded_folder = embedded_model_folder()
     source = embedded_folder if model["origin"] == "package" else Path(model["location"] or "").expanduser()
     if model["architecture"]:
@@ -108,11 +116,15 @@ def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
             f"model.weights=random needs the shape of {model['location']!r}: "
             "model.architecture={model_type: distilbert, n_layers: 4}"
         )
-    if architecture.get("model_type") not in KNOWN:
+    if architecture.get("model_type") not in TWINS:
         raise UserError(
-            f"model.architecture has model_type={architecture.get('model_type')!r}; supported: {', '.join(KNOWN)}"
+            f"model.architecture has model_type={architecture.get('model_type')!r}; supported: {', '.join(TWINS)}"
         )
     tokenizer = source if model["origin"] == "folder" and (source / "tokenizer.json").is_file() else embedded_folder
+    if model["tokenizer"]:
+        tokenizer = Path(model["tokenizer"]).expanduser().absolute()
+        if not (tokenizer / "tokenizer.json").is_file():
+            raise UserError(f"model.tokenizer={model['tokenizer']!r} is no folder with a tokenizer.json")
     if not (tokenizer / "tokenizer.json").is_file():
         raise UserError(
             f"a random twin takes the embedded model's tokenizer, which is not at {tokenizer}; get it with: "
@@ -123,14 +135,15 @@ def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
         "architecture": architecture,
         "tokenizer": digests.digest(tokenizer / "tokenizer.json"),
     }
-    positions = architecture.get("max_position_embeddings", 512)
-    return Origin(identity, str(tokenizer), fine_tuned=True, random=True, max_positions=positions)
+    positions, kind = architecture.get("max_position_embeddings", 512), architecture["model_type"]
+    return Origin(identity, str(tokenizer), fine_tuned=True, random=True, max_positions=positions, model_type=kind)
 
 
 def _shaped(origin: Origin, config: dict[str, Any]) -> Origin:
     return replace(
         origin,
         max_positions=config.get("max_position_embeddings"),
+        model_type=config.get("model_type"),
         layers=config.get("n_layers", config.get("num_hidden_layers")),
         heads=config.get("n_heads", config.get("num_attention_heads")),
         masked_lm=any(a.endswith(("ForMaskedLM", "ForPreTraining")) for a in config.get("architectures") or []),

@@ -7,11 +7,13 @@ from ..config.allowed import MASKED_LM
 from ..config.canonical import QUALITY_ALONE, canonical_compression, compression_label, untimed
 from ..config.compatibility import why_impossible
 from ..config.device import canonical_device
+from ..config.exported import why_not_exported
 from ..config.language_model import LINE_OPTIONS
 from ..config.quantization import at_load, reads_texts
 from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
 from ..devices.availability import identify, why_missing
 from ..errors import UserError
+from ..models.kinds import EXPORTED
 from ..models.origin import Origin
 from ..store.store import Store
 from ..tasks.source import Source
@@ -184,7 +186,11 @@ class Planner:
         if self.compression is None:
             return None
         device = self.device_options or {"engine": "torch" if self.load_time() else "onnxruntime"}
-        return why_impossible(self.compression, device, self.origin.bare_onnx)
+        kind = self.origin.model_type
+        unknown = None
+        if kind in EXPORTED and not self.origin.bare_onnx:
+            unknown = why_not_exported(str(kind), self.compression, device["engine"], self.answers_questions)
+        return unknown or why_impossible(self.compression, device, self.origin.bare_onnx)
 
     def load_time(self) -> bool:
         """Whether the model is quantised when it is loaded, so that nothing is exported."""

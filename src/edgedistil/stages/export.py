@@ -4,11 +4,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..config.exported import why_not_exported
 from ..errors import UserError
 from ..models.reference import read_reference, uses_types
-from ..store.files import link_or_copy
+from ..store.files import link_or_copy, read_json
 
 log = logging.getLogger("edgedistil")
+# Lengths whose operations are counted.
+_COUNTED = (16, 32, 64, 128)
 MODEL_FILES = (
     "config.json",
     "model.safetensors",
@@ -109,29 +112,30 @@ def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
 
     from ..export.exporter import export_standard, quantise_dynamic
     from ..export.files import save
+    from ..measurement.flops import module_flops
     from ..models.folder import count_parameters
     from ..models.shrunken import load_classifier
 
-    if len(_outputs(Path(request["inputs"]["model"]))) > 1:
-        raise UserError(f"{why}; models that answer by spans are exported of BERT and DistilBERT only")
     options, source = request["options"], Path(request["inputs"]["model"])
+    # Of hub models the architecture may only be known now that it is loaded.
+    kind = read_json(source / "config.json")["model_type"]
+    refused = why_not_exported(kind, options, "onnxruntime", spans=len(_outputs(source)) > 1)
+    if refused:
+        raise UserError(refused)
     quantization = options["quantization"]
-    if quantization["method"] not in ("none", "int8_dynamic") or not options["graph"]["padding"]:
-        raise UserError(
-            f"{why}; of other architectures PyTorch's exporter makes compression/quantization=none and int8_dynamic, "
-            "with padding"
-        )
-    written_only = sorted(set(quantization) - {"method", "embeddings", "weights", "max_rms", "min_agreement"})
-    if written_only or quantization.get("embeddings") == "int4":
-        options_named = ", ".join(written_only) or "embeddings=int4"
-        raise UserError(f"{why}; compression.quantization.{{{options_named}}} needs a graph that is written here")
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
         export_standard(source, graph, uses_types(source))
         if quantization["method"] == "int8_dynamic":
-            quantise_dynamic(graph, quantization["weights"])
+            quantise_dynamic(graph, quantization["weights"], quantization["embeddings"] not in (False, "none"))
         save(onnx.load(graph), Path(request["output"]) / "model.onnx")
-    return {"exporter": why, "parameters": count_parameters(load_classifier(source))}
+    network = load_classifier(source)
+    counted = [n for n in _COUNTED if n <= network.config.max_position_embeddings]
+    return {
+        "exporter": why,
+        "parameters": count_parameters(network),
+        "gflops_by_tokens": {str(n): round(module_flops(network, n) / 1e9, 6) for n in counted},
+    }
 
 
 def counts(weights: Any) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def counts(weights: Any) -> dict[str, Any]:
     return {
         "parameters": weights.parameters,
         "encoder_sparsity": round(zeros / sum(m.size for m in matrices), 6),
-        "gflops_by_tokens": {str(n): round(graph_flops(weights, n) / 1e9, 6) for n in (16, 32, 64, 128)},
+        "gflops_by_tokens": {str(n): round(graph_flops(weights, n) / 1e9, 6) for n in _COUNTED},
     }
 
 

@@ -22,17 +22,15 @@ from ..peers.training import ARMS
 from ..reporting.table import markdown
 from ..store.files import write_json
 from ..workers.client import Worker, WorkerError
+from .named import model_group
 
 OBJECTIVE = "masked_language_modelling"
 # Interleaved counts the seconds of the worker of this name.
 _OURS = "candidate"
 # The loops bring their own batches.
 _SCENARIO = Scenario("steps", [])
-# Options of conf/model that name no model by themselves.
-_NO_MODELS = ("folder", "recipe")
 # As conf/task/texts.yaml has them: what the original's corpus leaves out.
 _DROP_UP_TO, _DROP_UNKNOWN = 11, 0.5
-_CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def training_speed(
@@ -165,7 +163,7 @@ def _prepare(
 
     digests = DigestCache(folder.parent / "digests.json")
     files = files_of(texts.expanduser().absolute(), "--texts")
-    found = origin.locate(_model_group(model), digests)
+    found = origin.locate(model_group(model), digests)
     # Heavy from here on: what can be wrong with the arguments is known.
     from ..learning.quiet import quiet
 
@@ -199,26 +197,6 @@ def _prepare(
         "files": [digests.digest(path) for path in files],
         "parameters": count_parameters(network),
     }
-
-
-def _model_group(model: str) -> dict[str, Any]:
-    """The ``model`` group that a user named: a folder, or an option of ``conf/model``."""
-    from dataclasses import asdict
-
-    from omegaconf import OmegaConf
-
-    from ..config.schemas import Model
-
-    if Path(model).expanduser().is_dir():
-        return asdict(Model(origin="folder", location=model))
-    options = {p.stem: p for p in sorted((_CHECKOUT / "conf" / "model").glob("*.yaml")) if p.stem not in _NO_MODELS}
-    if model not in options:
-        known = f"one of {', '.join(options)}, or " if options else ""
-        raise UserError(f"--model={model!r} is no folder; give {known}the folder of a BERT or DistilBERT")
-    values = OmegaConf.to_container(OmegaConf.load(options[model]))
-    assert isinstance(values, dict)
-    values.pop("defaults", None)
-    return asdict(Model()) | {str(key): value for key, value in values.items()}
 
 
 def _measure(request: dict[str, Any], effort: Effort, generations: int, cores: list[int] | None, seed: int) -> Samples:

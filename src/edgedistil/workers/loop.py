@@ -1,7 +1,8 @@
 """The worker's side of the protocol: one JSON object a line in, one out. Standard library only.
 
-Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches), ``time`` (name, start, count), ``tokenize``
-(texts), ``predict`` (texts, or ids with types), ``spans`` (ids, types), ``probe``, ``memory``, ``usage``, ``exit``.
+Requests: ``load`` (folder, threads, ...), ``prepare`` (name, batches, maybe pad_to), ``time`` (name, start, count),
+``tokenize`` (texts), ``predict`` (texts, or ids with types), ``spans`` (ids, types), ``probe``, ``memory``, ``usage``,
+``exit``.
 Times of day are nanoseconds of the system-wide monotonic clock, so that the process that started the worker can
 subtract its own. The native runner (``mobile/``) answers the same requests; having no tokenizer, it takes ids alone.
 """
@@ -79,7 +80,9 @@ class _Loop:
         if op == "load":
             return self._load(request)
         if op == "prepare":
-            self._prepared[request["name"]] = [self._engine.pack(rows) for rows in request["batches"]]
+            # Engines that pad to more than a batch's longest row say so by taking a length.
+            more = {"length": request["pad_to"]} if "pad_to" in request else {}
+            self._prepared[request["name"]] = [self._engine.pack(rows, **more) for rows in request["batches"]]
             return {"batches": len(self._prepared[request["name"]])}
         if op == "time":
             inputs = self._prepared[request["name"]]

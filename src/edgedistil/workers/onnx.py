@@ -67,9 +67,9 @@ class OnnxEngine:
             self.device_memory = phases.device_memory = cuda_memory
         return provider
 
-    def pack(self, rows: list[list[int]], types: list[list[int]] | None = None) -> Any:
+    def pack(self, rows: list[list[int]], types: list[list[int]] | None = None, length: int = 0) -> Any:
         numpy = self._numpy
-        shape = (len(rows), max(map(len, rows)))
+        shape = (len(rows), max(length, *map(len, rows)))
         ids, mask, kinds = (
             numpy.zeros(shape, numpy.int64),
             numpy.zeros(shape, numpy.int64),

@@ -44,6 +44,7 @@ class TorchEngine:
             torch.set_float32_matmul_precision("high" if placement.tf32 else "highest")
             phases.end("context")
 
+        from edgedistil.models.kinds import takes_token_types
         from edgedistil.models.shrunken import load_model
         from edgedistil.tasks.encode import load_tokenizer
 
@@ -56,7 +57,7 @@ class TorchEngine:
         phases.end("read")
         held = self._device.allocated_mb() if self._device else 0
         self._model = self._guard("the model", lambda: self._placed(load_model(folder), quantization))
-        self._types = self._model.config.model_type == "bert"
+        self._types = takes_token_types(self._model)
         if not placement.is_plain:
             self._run_as(placement, request["max_length"])
             self.facts["quantization"] = quantization
@@ -88,11 +89,11 @@ class TorchEngine:
             **self._runner.facts(),
         }
 
-    def pack(self, rows: list[list[int]], types: list[list[int]] | None = None) -> Any:
+    def pack(self, rows: list[list[int]], types: list[list[int]] | None = None, length: int = 0) -> Any:
         if self._runner:
             what = f"a graph of {len(rows)} x {max(map(len, rows))} tokens"
             return self._guard(what, lambda: self._runner.pack(rows, types))
-        longest = max(map(len, rows))
+        longest = max(length, *map(len, rows))
 
         def tensor(values: list[list[int]]) -> Any:
             return self._torch.tensor([v + [0] * (longest - len(v)) for v in values])
