@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import UserError
 from .source import Source
+from .tables import read_columns
 
 # Tried in this order when task.text_columns is not given; the second of a pair only if it is there.
 _USUAL_COLUMNS = (
@@ -102,60 +103,6 @@ def whole_texts(examples: Examples) -> list[int]:
             whole.append(index)
             seen |= phrases_of(examples.texts[index])
     return sorted(whole)
-
-
-def read_columns(task: dict[str, Any], source: Source, split: str) -> dict[str, list[Any]]:
-    """One split's columns, from a file, a generator or the hub.
-
-    Raises:
-        UserError: there is no such file, or it can't be read.
-    """
-    if source.files:
-        if split not in source.files:
-            raise UserError(f"task {task['name']!r} has no {split} file; give task.{split}=FILE")
-        return _read_file(source.files[split])
-    if "generator" in source.identity:
-        from .generated import generate
-
-        return generate(split, **source.identity["generator"])
-    return _read_hub(task, split)
-
-
-def _read_file(path: str) -> dict[str, list[Any]]:
-    import pandas
-
-    kind = path.lower()
-    try:
-        if kind.endswith(".parquet"):
-            frame = pandas.read_parquet(path)
-        elif kind.endswith((".jsonl", ".json")):
-            frame = pandas.read_json(path, lines=kind.endswith(".jsonl"))
-        else:
-            frame = pandas.read_csv(
-                path,
-                sep="\t" if kind.endswith(".tsv") else ",",
-                encoding="utf-8-sig",
-                keep_default_na=False,
-                na_values=[""],
-            )
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path!r} can't be read: {str(error).splitlines()[0]}") from error
-    return {str(name): frame[name].tolist() for name in frame.columns}
-
-
-def _read_hub(task: dict[str, Any], split: str) -> dict[str, list[Any]]:
-    import datasets
-
-    name = task[f"{split}_split"]
-    try:
-        table = datasets.load_dataset(task["hub"], task["hub_config"], split=name, revision=task["revision"])
-    except (OSError, ConnectionError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(
-            f"the data set {task['hub']!r} can't be had from the hub ({first}). Give the files: "
-            f"task.data_dir=FOLDER with {name}.parquet, or task.train=... task.validation=..."
-        ) from error
-    return {column: table[column][:] for column in table.column_names}
 
 
 def _choose_columns(task: dict[str, Any], columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], str]:
