@@ -131,9 +131,7 @@ def test_a_revision_that_is_none(
 
 @pytest.mark.parametrize(("changes", "needle"), [
     (["model.location=tiny/nothing"], "the model 'tiny/nothing' can't be had from the hub (no such repository"),
-    (["task.hub=tiny/nothing"], "the data set 'tiny/nothing' can't be had from the hub (no such repository"),
     (["task.validation_split=dev"], "has no split 'dev'"),
-    (["task.hub_config=large"], "small"),
 ])
 def test_what_the_hub_does_not_have(
     run: Any, hub: LoopbackHub, tmp_path: Path, changes: list[str], needle: str

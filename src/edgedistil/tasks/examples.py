@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
+from .row_checks import check_ids, check_texts
 from .source import Source
 from .tables import read_columns
 
@@ -46,12 +47,15 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
         label_names: the order of the classes; None infers it from the split (sorted), for training only.
 
     Raises:
-        UserError: missing columns, unknown or missing labels, an empty split, a split with a single class.
+        UserError: missing columns, texts or labels, unknown labels, an empty text, two rows with one id, an empty
+            split, a split with a single class.
     """
     columns = read_columns(task, source, split)
     text_columns, label_column = _choose_columns(task, columns)
     texts = list(zip(*(_strings(columns[c], c, split) for c in text_columns), strict=True))
     raw = columns[label_column]
+    check_texts(texts, text_columns, split)
+    check_ids({k: v for k, v in columns.items() if k not in (*text_columns, label_column)}, texts, raw, split)
     names = label_names or task["labels"] or _infer_names(raw)
     examples = Examples(texts, _label_ids(raw, names, split, task["labels"]), names)
     examples = _limit(examples, task[f"limit_{split}"], seed)
@@ -128,7 +132,10 @@ def _choose_columns(task: dict[str, Any], columns: dict[str, list[Any]]) -> tupl
 def _strings(values: list[Any], column: str, split: str) -> list[str]:
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            raise UserError(f"row {row + 1} of the {split} split has no text in column {column!r} (got {value!r})")
+            raise UserError(
+                f"row {row + 1} of the {split} split has no text in column {column!r} (got {value!r}): fill it or remove "
+                "the row"
+            )
     return values
 
 
