@@ -1,5 +1,5 @@
 """A model hub on this machine's loopback: repositories made of files in memory, each at one commit, with the endpoints
-that ``huggingface_hub``, ``transformers`` and ``datasets`` ask (information, listing, paths, files with their ETags)."""
+that ``huggingface_hub``, ``transformers`` and ``datasets`` ask (information, listing, files with their ETags)."""
 
 import hashlib
 import json
@@ -16,15 +16,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class LoopbackHub:
-    """``repositories``: ``models/NAME`` or ``datasets/NAME`` to {path: bytes}; ``asked``: (method, path, user agent)."""
+    """``repositories``: ``models/NAME`` or ``datasets/NAME`` to {path: bytes}; ``asked``: (method, path) of each."""
 
     repositories: dict[str, dict[str, bytes]]
     url: str = ""
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
 
     def paths(self) -> list[str]:
         """What was asked for, without methods and queries."""
-        return [path for _, path, _ in self.asked]
+        return [path for _, path in self.asked]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append((self.command, path, self.headers.get("User-Agent", "")))
+        self.hub.asked.append((self.command, path))
         kind, name, what, revision, rest = _parts(path)
         files = self.hub.repositories.get(f"{kind}/{name}")
         if files is None:

@@ -99,17 +99,19 @@ def _why_not(wanted: Wanted) -> str | None:
     Asked in a thread of its own: a name server that does not answer knows no time limit.
     """
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    if not endpoint.startswith(("http://", "https://")):
+        return f"HF_ENDPOINT={endpoint!r} is no address that begins with https://"
     group = "models" if wanted.kind == _MODEL else "datasets"
-    said: list[str | None | UserError] = []
+    said: list[str | UserError | None] = []
 
     def ask() -> None:
         import http.client
         import urllib.error
         import urllib.request
 
-        request = urllib.request.Request(f"{endpoint}/api/{group}/{wanted.name}/revision/{wanted.revision}")
+        request = urllib.request.Request(f"{endpoint}/api/{group}/{wanted.name}/revision/{wanted.revision}")  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_WITHIN_S):
+            with urllib.request.urlopen(request, timeout=ANSWER_WITHIN_S):  # noqa: S310
                 said.append(None)
         except urllib.error.HTTPError as error:
             if error.headers.get("X-Error-Code") == "RevisionNotFound":

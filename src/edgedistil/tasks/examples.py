@@ -2,7 +2,7 @@
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
@@ -30,13 +30,18 @@ class Examples:
     texts: list[tuple[str, ...]]
     labels: list[int]
     label_names: list[str]
+    # What these were taken from and where they stand in it: token ids are kept of whole splits.
+    whole: "Examples | None" = field(default=None, compare=False, repr=False)
+    places: list[int] | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, indices: list[int]) -> "Examples":
         """The examples at ``indices``, in that order."""
-        return Examples([self.texts[i] for i in indices], [self.labels[i] for i in indices], self.label_names)
+        texts, labels = [self.texts[i] for i in indices], [self.labels[i] for i in indices]
+        places = indices if self.places is None else [self.places[i] for i in indices]
+        return Examples(texts, labels, self.label_names, self.whole or self, places)
 
 
 def load(task: dict[str, Any], source: Source, split: str, label_names: list[str] | None, seed: int) -> Examples:
@@ -133,8 +138,8 @@ def _strings(values: list[Any], column: str, split: str) -> list[str]:
     for row, value in enumerate(values):
         if not isinstance(value, str):
             raise UserError(
-                f"row {row + 1} of the {split} split has no text in column {column!r} (got {value!r}): fill it or remove "
-                "the row"
+                f"row {row + 1} of the {split} split has no text in column {column!r} (got {value!r}): fill it or "
+                "remove the row"
             )
     return values
 
@@ -191,4 +196,5 @@ def _limit(examples: Examples, limit: int | None, seed: int) -> Examples:
     if limit is None or limit >= len(examples):
         return examples
     # Shuffled first: several public data sets are sorted by label.
-    return examples.take(sorted(random.Random(seed).sample(range(len(examples)), limit)))
+    drawn = examples.take(sorted(random.Random(seed).sample(range(len(examples)), limit)))
+    return replace(drawn, whole=None, places=None)

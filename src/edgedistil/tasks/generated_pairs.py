@@ -53,7 +53,8 @@ def generate_pairs(split: str, train: int, validation: int, seed: int, label_noi
         somebody_else = not follows and chance.random() < 0.3
         event = chance.choice(events if follows or somebody_else else elsewhere)
         columns["sentence1"].append(f"{who} went to the {place} to {aim} .")
-        columns["sentence2"].append(f"{chance.choice(('there', 'then', 'later'))} {other if somebody_else else who} {event} .")
+        begin = chance.choice(("there", "then", "later"))
+        columns["sentence2"].append(f"{begin} {other if somebody_else else who} {event} .")
         columns["label"].append(int(follows))
     columns["label"] = with_noise(columns["label"], (0, 1), label_noise, f"pairs-{seed}-{split}")
     return columns

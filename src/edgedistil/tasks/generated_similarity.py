@@ -58,7 +58,10 @@ _WHERE: dict[str, tuple[_Sort, ...]] = {
 }
 _WHEN: dict[str, tuple[_Sort, ...]] = {
     "train": ((("in the morning", "at dawn"), ("at noon", "at midday")), (("in winter",), ("in summer",))),
-    "validation": ((("in the evening", "at dusk"), ("at night", "after dark")), (("in autumn", "in fall"), ("in spring",))),
+    "validation": (
+        (("in the evening", "at dusk"), ("at night", "after dark")),
+        (("in autumn", "in fall"), ("in spring",)),
+    ),
 }
 _PARTS = (_WHO, _DOES, _WHAT, _WHERE, _WHEN)
 _SAME_SORT = 0.4

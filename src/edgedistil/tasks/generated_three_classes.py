@@ -38,7 +38,14 @@ _NOUNS = {
     ),
 }
 _OPPOSITES = {
-    "train": (("big", "small"), ("old", "young"), ("wet", "dry"), ("clean", "dirty"), ("quiet", "loud"), ("dark", "bright")),
+    "train": (
+        ("big", "small"),
+        ("old", "young"),
+        ("wet", "dry"),
+        ("clean", "dirty"),
+        ("quiet", "loud"),
+        ("dark", "bright"),
+    ),
     "validation": (("heavy", "light"), ("cheap", "expensive"), ("beautiful", "ugly"), ("strong", "weak")),
 }
 _PLACES = ("in the park", "near the river", "behind the house", "at the market", "on the hill", "by the road")
@@ -72,16 +79,29 @@ def _pair(chance: random.Random, label: str, split: str) -> tuple[str, str]:
     (like, unlike), other = own, further[0]
     here, there = chance.sample(_PLACES, 2)
     premise = f"the {like} {noun} is {here}"
+    shapes: tuple[str, ...]
     if label == "entailment":
-        return premise, chance.choice(
-            (f"the {noun} is {here}", f"there is a {kind} {here}", f"the {noun} is {like}", f"the {noun} is not {unlike}")
+        shapes = (
+            "the {noun} is {here}",
+            "there is a {kind} {here}",
+            "the {noun} is {like}",
+            "the {noun} is not {unlike}",
         )
     if label == "contradiction":
-        return premise, chance.choice(
-            (f"the {noun} is {unlike}", f"the {noun} is {there}", f"there is no {kind} {here}", f"the {noun} is not {like}")
+        shapes = (
+            "the {noun} is {unlike}",
+            "the {noun} is {there}",
+            "there is no {kind} {here}",
+            "the {noun} is not {like}",
         )
-    if chance.random() < 0.3:
+    elif chance.random() < 0.3:
         return f"the {like} {kind} is {here}", f"there is a {noun} {here}"
-    return premise, chance.choice(
-        (f"the {noun} is {other}", f"the {noun} {here} is {other}", f"somebody sees the {noun}", f"the {noun} is not {other}")
-    )
+    else:
+        shapes = (
+            "the {noun} is {other}",
+            "the {noun} {here} is {other}",
+            "a man sees the {noun}",
+            "the {noun} is not {other}",
+        )
+    words = {"noun": noun, "kind": kind, "like": like, "unlike": unlike, "other": other, "here": here, "there": there}
+    return premise, chance.choice(shapes).format(**words)

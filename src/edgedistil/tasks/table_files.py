@@ -62,9 +62,8 @@ def _check_kind(path: str) -> None:
 
 
 def _not_utf8(path: str, error: UnicodeDecodeError) -> str:
-    line = next(
-        (n for n, raw in enumerate(Path(path).read_bytes().split(b"\n"), 1) if raw.decode("utf-8", "ignore").encode() != raw), 1
-    )
+    lines = enumerate(Path(path).read_bytes().split(b"\n"), 1)
+    line = next((n for n, raw in lines if raw.decode("utf-8", "ignore").encode() != raw), 1)
     return (
         f"{path!r} can't be read: line {line} is not UTF-8 (byte {error.object[error.start]:#04x}); convert it, e.g. "
         "iconv -f WINDOWS-1252 -t UTF-8"
@@ -161,8 +160,10 @@ def _typed(values: list[str]) -> list[Any]:
     given = [v for v in values if v]
     if given and all(_WHOLE.fullmatch(v) for v in given):
         return [int(v) if v else math.nan for v in values]
-    if given and all(_NUMBER.fullmatch(v) or v.lower() == "nan" for v in given) and any(
-        _NUMBER.fullmatch(v) for v in given
+    if (
+        given
+        and all(_NUMBER.fullmatch(v) or v.lower() == "nan" for v in given)
+        and any(_NUMBER.fullmatch(v) for v in given)
     ):
         return [float(v) if v else math.nan for v in values]
     return [v or math.nan for v in values]
