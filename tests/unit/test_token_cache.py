@@ -2,6 +2,7 @@
 
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_they_are_made_once(
     with pytest.raises(AssertionError, match="made again"):
         encode(tokenizer, SINGLES)
     tokenizer.enable_truncation(16)
-    for texts in (SINGLES[::-1], SINGLES[:-1], [(a + b,) for (a,), (b,) in zip(SINGLES, SINGLES[1:], strict=False)]):
+    for texts in (SINGLES[::-1], SINGLES[:-1], [(a + b,) for (a,), (b,) in pairwise(SINGLES)]):
         with pytest.raises(AssertionError, match="made again"):
             encode(tokenizer, texts)
 

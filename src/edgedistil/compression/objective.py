@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ..models.kinds import takes_token_types
+from ..models.kinds import is_regression, takes_token_types
 from ..models.spans import is_span_model
 
 Batch = dict[str, Tensor]
@@ -45,8 +45,11 @@ def answered(dense: Any, batches: Iterable[Batch], labels: bool = False) -> list
 
 def losses(model: Any, batch: Batch) -> Tensor:
     """Each text's loss ``[texts]`` against its label, or without labels against the dense model's (else its own) best
-    answer."""
+    answer; of a regression half the squared error, a Gaussian's negative log-likelihood."""
     found = answers(model, batch)
+    if is_regression(model):
+        target = batch["labels"] if "labels" in batch else _reference(found, batch)[0][:, 0]
+        return 0.5 * (found[0][:, 0] - target) ** 2
     targets = _labels(batch) or [x.argmax(-1) for x in _reference(found, batch)]
     per_answer = [cross_entropy(x, y, reduction="none") for x, y in zip(found, targets, strict=True)]
     return torch.stack(per_answer).sum(0)
@@ -63,6 +66,9 @@ def curvature(model: Any, batch: Batch) -> list[Tensor]:
     """
     if _labels(batch):
         return [losses(model, batch)]
+    if is_regression(model):
+        # Of a Gaussian of variance 1 around the output the Fisher information is 1.
+        return [answers(model, batch)[0][:, 0]]
     rows: list[Tensor] = []
     for logits in answers(model, batch):
         p = logits.detach().softmax(-1)
@@ -96,7 +102,10 @@ def compare(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
 
 
 def kl(logits: Tensor, dense: Tensor) -> Tensor:
-    """KL(dense ‖ model) in nats of each text, ``[texts]``, from logits ``[texts, options]``."""
+    """KL(dense ‖ model) in nats of each text, ``[texts]``, from logits ``[texts, options]``; of a single output that of
+    two Gaussians of variance 1."""
+    if logits.shape[-1] == 1:
+        return 0.5 * (logits - dense)[:, 0] ** 2
     theirs = dense.log_softmax(-1)
     return (theirs.exp() * (theirs - logits.log_softmax(-1))).sum(-1)
 

@@ -66,7 +66,7 @@ LIST_CHOICES: dict[str, tuple[str, ...]] = {
         "ctranslate2_int8",
     ),
     "device.only": ("fp32", "fp16", "bf16", "int8", "int4"),
-    "task.metrics": ("accuracy", "f1", "matthews_correlation", "exact_match"),
+    "task.metrics": ("accuracy", "f1", "matthews_correlation", "exact_match", "pearson", "spearman"),
 }
 # Trainings by the parent.
 _TEACHINGS = ("pruning.between", "recovery", "qat")

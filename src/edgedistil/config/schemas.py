@@ -44,6 +44,8 @@ class Task:
     text_columns: list[str] | None = None
     label_column: str = "label"
     labels: list[str] | None = None
+    # the label column holds numbers to be predicted as they are, not classes
+    regression: bool = False
     metrics: list[str] = field(default_factory=lambda: ["accuracy"])
     max_length: int = 128
     held_out: float = 0.02

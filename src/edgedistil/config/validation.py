@@ -13,6 +13,7 @@ from .language_model import check_augmentation, check_language_model, check_obje
 from .pruning import check_pruning
 from .quantization import check_quantization, decide_method
 from .question_answering import QUESTION_ANSWERING, check_question_answering
+from .regression import check_regression
 from .schemas import SCHEMAS
 
 
@@ -46,6 +47,7 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
         check_question_answering(plain)
     elif "exact_match" in plain["task"]["metrics"]:
         raise UserError("task.metrics holds exact_match, which scores answers to questions, not labels")
+    check_regression(plain)
     _check_test_part(plain["task"])
     check_objective(plain)
     check_augmentation(plain)

@@ -42,7 +42,11 @@ def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
 
 
 def centred_spread(logits: Any) -> float:
-    """Root mean square of logits around each text's own mean, at least 1e-12: what differences are measured in."""
+    """Root mean square of logits around each text's own mean, at least 1e-12: what differences are measured in.
+
+    Of a single output there is no mean of a text, and it is around that of all texts."""
+    if all(e.shape[-1] == 1 for e in logits):
+        return max(float(np.concatenate(logits).std()), 1e-12)
     centred = np.concatenate([(e - e.mean(-1, keepdims=True)).ravel() for e in logits])
     return max(float(np.sqrt(np.mean(centred**2))), 1e-12)
 

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .answers import answers_of
 from .fine_tuning import Batch
 from .layer_map import layer_pairs
 from .task_distillation import TaskDistillation
@@ -62,16 +61,6 @@ class LogitDistillation(TaskDistillation):
             layer_map=layer_map,
         )
         self._teacher_ids = teacher_ids
-        self._answers = answers_of(network)
-
-    def logits(self, answer: Any) -> Tensor:
-        return self._answers.logits(answer)
-
-    def hard_label(self, logits: Tensor, batch: Batch) -> Tensor:
-        return self._answers.loss(logits, batch)
-
-    def soft_target(self, logits: Tensor, expected: Tensor, batch: Batch) -> Tensor:
-        return self._answers.distance(logits, expected, batch, self._temperature)
 
     def inputs(self, batch: Batch, network: Any = None) -> Batch:
         found = super().inputs(batch, network)

@@ -5,14 +5,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import MetricCollection, PearsonCorrCoef, SpearmanCorrCoef
 from torchmetrics.classification import (
     BinaryF1Score,
     MulticlassAccuracy,
     MulticlassMatthewsCorrCoef,
 )
 
-from ..models.kinds import takes_token_types
+from ..models.kinds import is_regression, takes_token_types
+from .answers import answers_of
 from .base import TrainingModule
 from .work import TRAINED, encoder_flops, head_flops
 
@@ -20,7 +21,7 @@ Batch = dict[str, Tensor]
 
 
 class FineTuning(TrainingModule):
-    """Cross-entropy on labels.
+    """Cross-entropy on labels; of a network with a single output the squared error of its number.
 
     Args:
         network: a transformers model for sequence classification.
@@ -39,20 +40,20 @@ class FineTuning(TrainingModule):
         super().__init__(network, optimizer, scheduler)
         self._names = list(metrics)
         self._metrics = _collection(self._names, network.config.num_labels)
+        self._answers = answers_of(network)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(mean cross-entropy, logits ``[batch, classes]``)."""
+        """(mean loss, logits ``[batch, classes]``)."""
         logits = self.logits(self.network(**self.inputs(batch)))
         return self.hard_label(logits.float(), batch), logits
 
     def logits(self, answer: Any) -> Tensor:
         """The scores in a network's output that the losses are about."""
-        found: Tensor = answer.logits
-        return found
+        return self._answers.logits(answer)
 
     def hard_label(self, logits: Tensor, batch: Batch) -> Tensor:
         """The loss of float32 ``logits`` against what the batch says is right."""
-        return torch.nn.functional.cross_entropy(logits, batch["labels"])
+        return self._answers.loss(logits, batch)
 
     def inputs(self, batch: Batch, network: Any = None) -> Batch:
         """The tensors that ``network`` (the module's own if None) takes: DistilBERT knows no token types."""
@@ -75,7 +76,8 @@ class FineTuning(TrainingModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss, logits = self.loss(batch)
-        self._metrics.update(logits.argmax(-1), batch["labels"])
+        found = logits[:, 0].float() if is_regression(self.network) else logits.argmax(-1)
+        self._metrics.update(found, batch["labels"])
         self.log("held_out/loss", loss, batch_size=len(logits), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
@@ -97,5 +99,7 @@ def _collection(names: Sequence[str], classes: int) -> MetricCollection:
         "accuracy": lambda: MulticlassAccuracy(classes, average="micro"),
         "f1": BinaryF1Score,
         "matthews_correlation": lambda: MulticlassMatthewsCorrCoef(classes),
+        "pearson": PearsonCorrCoef,
+        "spearman": SpearmanCorrCoef,
     }
     return MetricCollection({name: known[name]() for name in names})

@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from .fine_tuning import Batch, FineTuning
-from .losses import span_loss, span_soft_target_loss
 from .task_distillation import TaskDistillation
 
 # From the logits [2, tokens] of held-out windows, by their index, to scores by name.
@@ -40,14 +38,6 @@ class SpanFineTuning(FineTuning):
     def _listen(self, metrics: Sequence[str], score: Score) -> None:
         self._names, self._score = list(metrics), score
         self._found: dict[int, Any] = {}
-
-    def logits(self, answer: Any) -> Tensor:
-        """``[batch, 2, tokens]``, start and end."""
-        return torch.stack([answer.start_logits, answer.end_logits], 1)
-
-    def hard_label(self, logits: Tensor, batch: Batch) -> Tensor:
-        """:func:`.losses.span_loss`."""
-        return span_loss(logits, batch["spans"], batch["attention_mask"])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss, logits = self.loss(batch)
@@ -101,7 +91,3 @@ class SpanDistillation(SpanFineTuning, TaskDistillation):
             self, network, optimizer, scheduler, [], teacher, temperature, *weights, layer_map=layer_map
         )
         self._listen(metrics, score)
-
-    def soft_target(self, logits: Tensor, expected: Tensor, batch: Batch) -> Tensor:
-        """:func:`.losses.span_soft_target_loss`."""
-        return span_soft_target_loss(logits, expected, batch["attention_mask"], self._temperature)

@@ -10,7 +10,7 @@ from ..errors import UserError
 from .attention import AttentionScores
 from .fine_tuning import Batch, FineTuning
 from .layer_map import layer_pairs
-from .losses import attention_loss, hidden_state_loss, soft_target_loss
+from .losses import attention_loss, hidden_state_loss
 
 
 class TaskDistillation(FineTuning):
@@ -123,7 +123,7 @@ class TaskDistillation(FineTuning):
 
     def soft_target(self, logits: Tensor, expected: Tensor, batch: Batch) -> Tensor:
         """The loss of float32 ``logits`` against the teacher's."""
-        return soft_target_loss(logits, expected, self._temperature)
+        return self._answers.distance(logits, expected, batch, self._temperature)
 
     def _ask_teacher(self, batch: Batch, deep: bool) -> Any:
         if not self._teacher:

@@ -19,3 +19,8 @@ def head_of(task_kind: str) -> str:
 def takes_token_types(model: Any) -> bool:
     """Whether the model tells the two texts of a pair apart by a third input."""
     return model.config.model_type in _TYPED
+
+
+def is_regression(model: Any) -> bool:
+    """Whether the model has a single output a text: the number itself."""
+    return bool(model.config.num_labels == 1)

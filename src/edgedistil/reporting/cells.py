@@ -61,13 +61,16 @@ class Measured:
         return dict(read_json(artifact)["inputs"]) if artifact.is_file() else {}
 
     def right(self, answers: str) -> Any:
-        """Which sentences the answers got right (NumPy bool ``[sentences]``); None when they are not in the store.
+        """Which sentences the answers got right (NumPy bool ``[sentences]``); None when they are not in the store, and
+        of numbers, which are not right or wrong.
 
         Args:
             answers: an input of the record's step: ``predictions``, ``parent_predictions``, ``test_predictions``, ...
         """
         tensors = self._answers(answers)
-        return tensors["logits"].argmax(-1) == tensors["labels"] if tensors else None
+        if not tensors or tensors["labels"].dtype.kind == "f":
+            return None
+        return tensors["logits"].argmax(-1) == tensors["labels"]
 
     def sentences(self, answers: str) -> Any:
         """Beside each text of :meth:`right` the sentence that it is a phrase of (NumPy int ``[texts]``); None where

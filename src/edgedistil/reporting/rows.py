@@ -7,7 +7,9 @@ from typing import Any
 from ..errors import UserError
 from ..store.files import read_json
 
-_SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match")
+_SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match", "pearson", "spearman")
+# of numbers
+_NUMBER_FIGURES = tuple(f"{m}_ci95_{side}" for m in ("pearson", "spearman") for side in ("low", "high"))
 # of questions with answer spans
 _SPAN_FIGURES = ("exact_match_ci95_low", "exact_match_ci95_high", "f1_ci95_low", "f1_ci95_high")
 
@@ -50,10 +52,12 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         "kind": record["device"].get("kind"),
         "engine": record["device"].get("engine"),
         "head": (record["compression"] or {}).get("graph", {}).get("head", "task"),
-        **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES) if m in quality},
+        **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES, *_NUMBER_FIGURES) if m in quality},
         **{m: quality.get(m) for m in ("n", "right", "sample", "accuracy_ci95_low", "accuracy_ci95_high")},
     }
-    for key in ("accuracy_points", "mcnemar_p", "flips", "max_logit_drift"):
+    for key in ("accuracy_points", "mcnemar_p", "permutation_p", "flips", "max_logit_drift"):
+        if key == "permutation_p" and key not in quality.get("against_parent", {}):
+            continue
         flat[f"parent_{key}"] = quality.get("against_parent", {}).get(key)
     for key in (*(f"{m}_points" for m in _SCORES[1:]), "f1_points_ci95_low", "f1_points_ci95_high"):
         if key in quality.get("against_parent", {}):
@@ -61,6 +65,8 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     for key in ("flips", "accuracy_points", "max_logit_drift"):
         if key in quality.get("against_host", {}):
             flat[f"host_{key}"] = quality["against_host"][key]
+    for split, scores in (record.get("more_quality") or {}).items():
+        flat |= {f"{split}_{m}": scores[m] for m in (*_SCORES, "n") if m in scores}
     flat |= _test_figures(record)
     flat |= _timed_figures(record) if timed(record) else {"timed": False}
     return flat | {

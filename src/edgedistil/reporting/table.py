@@ -79,9 +79,13 @@ def notes(rows: list[Row]) -> list[str]:
 
 def _answers_of(r: Row, named: bool) -> str:
     """How many texts a row's scores are of, and on what it ran."""
-    what = "questions; Δ of exact match" if r.get("exact_match") is not None else "sentences; Δ"
+    what, test = {
+        "spans": ("questions; Δ of exact match", "McNemar's exact p"),
+        "numbers": ("texts; Δ of Pearson's correlation", "the p of a permutation test"),
+        "classes": ("sentences; Δ", "McNemar's exact p"),
+    }[_kind(r)]
     answers = (
-        f"n = {r['n']}{' (a sample)' if r['sample'] else ''} {what} and McNemar's exact p are against the dense FP32 "
+        f"n = {r['n']}{' (a sample)' if r['sample'] else ''} {what} and {test} are against the dense FP32 "
         "parent on the same ones"
         if r.get("n")
         else "random weights: speed and size only"
@@ -91,21 +95,29 @@ def _answers_of(r: Row, named: bool) -> str:
 
 
 def _score_name(rows: list[Row]) -> str:
-    kinds = {r.get("exact_match") is not None for r in rows if r["status"] == "done"}
-    names = {True: "EM / F1 % [95 % of F1]", False: "accuracy % [95 %]"}
-    return " or ".join(names[kind] for kind in sorted(kinds or {False}))
+    names = {"spans": "EM / F1 % [95 % of F1]", "numbers": "Pearson × 100 [95 %]", "classes": "accuracy % [95 %]"}
+    kinds = {_kind(r) for r in rows if r["status"] == "done"}
+    return " or ".join(names[kind] for kind in sorted(kinds or {"classes"}))
+
+
+def _kind(r: Row) -> str:
+    return "spans" if r.get("exact_match") is not None else "numbers" if r.get("pearson") is not None else "classes"
 
 
 def _accuracy(r: Row) -> str:
     if r.get("exact_match") is not None:
         interval = f"[{100 * r['f1_ci95_low']:.1f}, {100 * r['f1_ci95_high']:.1f}]"
         return f"{100 * r['exact_match']:.2f} / {100 * r['f1']:.2f} {interval}"
+    if r.get("pearson") is not None:
+        return f"{100 * r['pearson']:.2f} [{100 * r['pearson_ci95_low']:.1f}, {100 * r['pearson_ci95_high']:.1f}]"
     if r.get("accuracy") is None:
         return "- (random weights)"
     return f"{100 * r['accuracy']:.2f} [{100 * r['accuracy_ci95_low']:.1f}, {100 * r['accuracy_ci95_high']:.1f}]"
 
 
 def _paired(r: Row) -> str:
+    if r.get("parent_pearson_points") is not None:
+        return f"{r['parent_pearson_points']:+.2f} ({r['parent_permutation_p']:.2f})"
     points = r.get("parent_exact_match_points", r.get("parent_accuracy_points"))
     return "" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
 
@@ -131,7 +143,7 @@ def _other_metrics(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
 
         return cell
 
-    found = {"f1": "F1 % (Δ)", "matthews_correlation": "MCC × 100 (Δ)"}
+    found = {"f1": "F1 % (Δ)", "matthews_correlation": "MCC × 100 (Δ)", "spearman": "Spearman × 100 (Δ)"}
     present = [m for m in found if any(r.get(m) is not None and r.get("exact_match") is None for r in rows)]
     return [(found[m], column(m)) for m in present]
 

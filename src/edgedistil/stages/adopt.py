@@ -48,7 +48,10 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
     save_tokenizer(runtime["location"], options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
     check_vocabulary_fits(tokenizer.get_vocab_size(), network.config.vocab_size)
-    names = label_names(network.config.id2label, task["labels"])
+    if task.get("regression"):
+        names = _single_output(network.config.id2label)
+    else:
+        names = label_names(network.config.id2label, task["labels"])
     network.config.id2label = dict(enumerate(names))
     network.config.label2id = {name: i for i, name in enumerate(names)}
     validation = load(task, Source(options["data"], runtime["files"]), "validation", names, options["seed"])
@@ -139,3 +142,11 @@ def label_names(id2label: dict[Any, str], wanted: list[str] | None) -> list[str]
             "in task.labels"
         )
     return own
+
+
+def _single_output(id2label: dict[Any, str]) -> list[str]:
+    from ..tasks.examples import SCORE
+
+    if len(id2label) != 1:
+        raise UserError(f"the model has {len(id2label)} classes, but task.regression=true needs one output")
+    return [SCORE]

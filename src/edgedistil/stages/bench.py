@@ -23,7 +23,7 @@ from ..tasks.examples import Examples, load
 from ..tasks.source import Source
 from ..tasks.training_part import class_names, test_part
 from . import asking
-from .scores import PREDICTIONS_FILE, quality_of, test_quality_of
+from .scores import PREDICTIONS_FILE, more_quality_of, quality_of, test_quality_of
 from .site import Site, site_of
 from .telling import telling
 from .timing import Measured, cold_starts, places, run, start_figures
@@ -37,7 +37,8 @@ RECORD_SCHEMA = 3
 def predict(request: dict[str, Any]) -> dict[str, Any]:
     """Answers to a whole split, one sentence at a time through the engine, on the bytes that ship.
 
-    The split is validation's, or with ``options.split`` = ``test`` the test part of the training split.
+    The split is validation's, or with ``options.split`` = ``test`` the test part of the training split, or one of
+    ``task.more_splits``.
     """
     options, folder = request["options"], Path(request["inputs"]["model"])
     if options["task"]["kind"] == QUESTION_ANSWERING:
@@ -46,10 +47,11 @@ def predict(request: dict[str, Any]) -> dict[str, Any]:
     if options.get("split") == "test":
         examples, sentences = test_part(request)
     else:
-        examples = _validation(request, folder)
+        examples = _validation(request, folder, options.get("split", "validation"))
     with telling(request, folder, examples.texts[0]) as teller:
         logits = teller.logits(examples.texts)
-    kept: dict[str, Any] = {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels, np.int64)}
+    # int64 of classes, float64 of numbers
+    kept: dict[str, Any] = {"logits": np.array(logits, np.float32), "labels": np.array(examples.labels)}
     if sentences is not None:
         kept["sentences"] = np.array(sentences, np.int64)
     save_file(kept, Path(request["output"]) / PREDICTIONS_FILE)
@@ -174,6 +176,7 @@ def _what_it_is(request: dict[str, Any]) -> dict[str, Any]:
         "seed": options["seed"],
         "quality": quality_of(request, "predictions"),
         **test_quality_of(request),
+        **more_quality_of(request),
         "random_weights": options["random_weights"],
         "size": size_by_part(Path(inputs["candidate"]), options["device"]["engine"]),
         **parent,
@@ -190,12 +193,12 @@ def _inputs(request: dict[str, Any], folder: Path) -> tuple[Sequence[tuple[str, 
     return texts, encode(load_tokenizer(folder, task["max_length"]), texts)
 
 
-def _validation(request: dict[str, Any], folder: Path) -> Examples:
+def _validation(request: dict[str, Any], folder: Path, split: str = "validation") -> Examples:
     options = request["options"]
     return load(
         options["task"] | {"limit_train": None},
         Source(options["data"], request["runtime"]["files"]),
-        "validation",
+        split,
         class_names(folder),
         options["seed"],
     )

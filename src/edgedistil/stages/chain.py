@@ -25,7 +25,9 @@ from .taught import locate_teacher, taught_step
 from .trainer_options import compilation, resolve_trainer, split_trainer
 
 # What a task's texts and scores depend on; where the files lie is in the data's identity.
-_TASK_KEYS = ("name", "kind", "text_columns", "label_column", "labels", "metrics", "max_length")
+_TASK_KEYS = ("name", "kind", "text_columns", "label_column", "labels", "regression", "metrics", "max_length")
+# Of these, what is off has no place in a fingerprint.
+_DROPPED_WHEN_OFF = ("phrases", "test_texts", "regression", "more_splits")
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,17 @@ class Planner:
         """What of the task enters a step's options; ``extra`` names keys that only some steps read."""
         keys = (*_TASK_KEYS, *(WINDOW_OPTIONS if self.answers_questions else ()), *extra)
         wanted = {k: self.cfg["task"][k] for k in keys}
-        # Holding out single texts is the plain way; an option that is off has no place in a fingerprint.
-        return {k: v for k, v in wanted.items() if v or k not in ("phrases", "test_texts")}
+        if "more_splits" in wanted:
+            # Where they are read from is in the data's identity.
+            wanted["more_splits"] = [name for name in self.more_splits() if self._is_there(name)]
+        return {k: v for k, v in wanted.items() if v or k not in _DROPPED_WHEN_OFF}
+
+    def more_splits(self) -> list[str]:
+        """Names of the splits that are reported beside validation, in order."""
+        return sorted(self.cfg["task"]["more_splits"] or {})
+
+    def _is_there(self, split: str) -> bool:
+        return not self.data.files or split in self.data.files
 
     def data_of(self, *splits: str) -> Source:
         """The data's identity cut down to the splits that a step reads."""
@@ -225,13 +236,13 @@ class Planner:
 
     def trained(self, origin: Origin, label: str, objective: dict[str, Any], inputs: dict[str, Step]) -> Step:
         """The step that trains a model on the task; ``inputs`` are what a teacher gives and augmented texts."""
-        data = self.data_of("train", "validation")
+        data = self.data_of("train", "validation", *self.more_splits())
         trainer, shown = split_trainer(self.cfg["trainer"])
         if origin is self.origin:
             inputs = inputs | self.base.inputs("base")
         options = {
             "model": origin.identity,
-            "task": self.task("held_out", "phrases", "test_texts", "limit_train", "limit_validation"),
+            "task": self.task("held_out", "phrases", "test_texts", "limit_train", "limit_validation", "more_splits"),
             "data": data.identity,
             "trainer": trainer,
             "objective": objective,

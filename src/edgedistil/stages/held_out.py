@@ -36,10 +36,10 @@ class _Texts:
         import numpy as np
         import torch
 
-        from ..tasks.metrics import score
+        from ..tasks.metrics import decided, score
         from .teaching import compute_logits
 
-        answers = compute_logits(network, self._rows, torch.device("cpu")).argmax(-1).numpy()
+        answers = decided(compute_logits(network, self._rows, torch.device("cpu")).numpy())
         return {name: round(score(name, answers, np.array(self._examples.labels)), 6) for name in self._metrics}
 
 

@@ -207,3 +207,17 @@ class _Measuring:
             runtime = {**runtime, "files": data.files}
             label = f"answers of {model.label} on the test part"
             self._inputs[f"test_{key}"] = Step("predict", label, options, {"model": model}, runtime)
+        if interpreter is None and key in ("predictions", "parent_predictions"):
+            for split in plan.more_splits():
+                self._add_more(split, key, model)
+
+    def _add_more(self, split: str, key: str, model: Step) -> None:
+        """Answers to a split that is reported beside validation."""
+        first = self._inputs[key]
+        data = self._plan.data_of(split)
+        if self._plan.data.files and not data.files:
+            return
+        options = {**first.options, "split": split, "data": data.identity}
+        label = f"{first.label} on {split}"
+        runtime = {**first.runtime, "files": data.files}
+        self._inputs[f"{split}_{key}"] = Step("predict", label, options, {"model": model}, runtime, first.exclusive)

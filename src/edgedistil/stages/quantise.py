@@ -110,7 +110,7 @@ class _Texts:
 
     def held_out(self) -> tuple[list[list[int]], list[int]]:
         found = self._held_out()
-        return self._ids(found, "model"), list(found.labels)
+        return self._ids(found, "model"), [int(label) for label in found.labels]
 
     def refuse_pairs_with_types(self, weights: Any) -> None:
         """The graphs that are judged here count every token as type 0, as a BERT does not where texts are pairs.
@@ -134,7 +134,7 @@ class _Texts:
         name = "dense" if "dense" in self.request["inputs"] else "model"
         found = self._held_out()
         dense = read_model(Path(self.request["inputs"][name]))
-        return accuracy(logits_of(dense, Float32(), self._ids(found, name)), list(found.labels))
+        return accuracy(logits_of(dense, Float32(), self._ids(found, name)), [int(label) for label in found.labels])
 
     def _held_out(self) -> Examples:
         from ..tasks.training_part import held_out_part

@@ -5,6 +5,8 @@ from typing import Any
 
 from ..config.question_answering import QUESTION_ANSWERING
 from ..measurement.quality import against_parent, agreement, quality
+from ..measurement.regression_quality import regression_against_host, regression_against_parent, regression_quality
+from ..tasks.metrics import decided
 from . import asking
 
 PREDICTIONS_FILE = "predictions.safetensors"
@@ -33,11 +35,23 @@ def test_quality_of(request: dict[str, Any]) -> dict[str, Any]:
     return {"test_quality": scores | {"kept_from_training": request["options"]["test_kept_from_training"]}}
 
 
+def more_quality_of(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"more_quality": {split: scores}}`` of ``task.more_splits``, or nothing."""
+    end = "_predictions"
+    names = [k.removesuffix(end) for k in request["inputs"] if k.endswith(f"_parent{end}")]
+    splits = [name.removesuffix("_parent") for name in names if name != "test_parent"]
+    if not splits:
+        return {}
+    return {"more_quality": {s: _scored(request, f"{s}{end}", f"{s}_parent{end}") for s in splits}}
+
+
 def _scored(request: dict[str, Any], answers: str, parent: str) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     inputs = request["inputs"]
     own = load_file(Path(inputs[answers]) / PREDICTIONS_FILE)
+    if own["labels"].dtype.kind == "f":
+        return _scored_numbers(request, own, answers, parent)
     sentences, metrics = own.get("sentences"), request["options"]["task"]["metrics"]
     result = quality(own["logits"], own["labels"], metrics, sentences)
     if parent in inputs:
@@ -46,4 +60,22 @@ def _scored(request: dict[str, Any], answers: str, parent: str) -> dict[str, Any
     if answers == "predictions" and "host_predictions" in inputs:
         here = load_file(Path(inputs["host_predictions"]) / PREDICTIONS_FILE)
         result["against_host"] = agreement(own["logits"], here["logits"], own["labels"], request["options"]["host_isa"])
+    return result
+
+
+def _scored_numbers(request: dict[str, Any], own: dict[str, Any], answers: str, parent: str) -> dict[str, Any]:
+    """As :func:`_scored`, of a regression. A test part's intervals take its texts as drawn one by one."""
+    from safetensors.numpy import load_file
+
+    inputs, options = request["inputs"], request["options"]
+    numbers, expected, metrics = decided(own["logits"]), own["labels"], options["task"]["metrics"]
+    result = regression_quality(numbers, expected, metrics)
+
+    def others(name: str) -> Any:
+        return decided(load_file(Path(inputs[name]) / PREDICTIONS_FILE)["logits"])
+
+    if parent in inputs:
+        result["against_parent"] = regression_against_parent(numbers, others(parent), expected, metrics)
+    if answers == "predictions" and "host_predictions" in inputs:
+        result["against_host"] = regression_against_host(numbers, others("host_predictions"), options["host_isa"])
     return result

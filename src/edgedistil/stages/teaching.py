@@ -126,7 +126,7 @@ def compute_logits(network: Any, data: Sequence[Any], device: Any) -> Any:
 
 
 def retention(
-    request: dict[str, Any], answers: Any, ids: list[list[int]], types: list[list[int]], labels: list[int]
+    request: dict[str, Any], answers: Any, ids: list[list[int]], types: list[list[int]], labels: Sequence[float]
 ) -> dict[str, Any]:
     """The teacher's scores on the same validation texts and what share of its first the student keeps.
 
@@ -140,11 +140,11 @@ def retention(
 
     from ..models.reference import predict
     from ..models.shrunken import load_classifier
-    from ..tasks.metrics import score
+    from ..tasks.metrics import decided, score
     from .train import report
 
     metrics, expected = request["options"]["task"]["metrics"], np.array(labels)
-    theirs = predict(load_classifier(Path(request["inputs"]["teacher"])), ids, types).argmax(-1)
+    theirs = decided(predict(load_classifier(Path(request["inputs"]["teacher"])), ids, types))
 
     def scores(some: Any) -> tuple[float, float]:
         return score(metrics[0], answers[some], expected[some]), score(metrics[0], theirs[some], expected[some])

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import encode_with_types, load_tokenizer
     from ..tasks.examples import load
+    from ..tasks.metrics import decided
     from ..tasks.parts import divide
     from ..tasks.splits import split_facts
     from . import teaching
@@ -48,7 +50,6 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     rest, held_out = everything.take(kept), everything.take(parts.held_out)
     validation = load(task, source, "validation", everything.label_names, options["seed"])
     counted = {"train": len(read), "validation": len(validation)}
-    about_data = split_facts(runtime.get("rows"), counted, read.texts, validation.texts)
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
     location = request["inputs"].get("base") or runtime["location"]
     network = load_for_training(location, options["model"], everything.label_names).train()
@@ -75,10 +76,19 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
 
     network = module.network.float().eval()
     ids, types = encode_with_types(tokenizer, validation.texts)
-    answers = predict(network, ids, types).argmax(-1)
+    answers = decided(predict(network, ids, types))
     quality = report(answers, validation.labels, task["metrics"])
     taught = teaching.retention(request, answers, ids, types, validation.labels)
     log.info("validation: %s", quality | taught)
+    more = {}
+    for name in task.get("more_splits", []):
+        split = load(task, source, name, everything.label_names, options["seed"])
+        counted[name] = len(split)
+        more[name] = validation_report(
+            network, *encode_with_types(tokenizer, split.texts), split.labels, task["metrics"]
+        )
+        log.info("%s: %s", name, more[name])
+    about_data = split_facts(runtime.get("rows"), counted, read.texts, validation.texts)
     save_model(
         network,
         output,
@@ -90,6 +100,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     write_reference(network, output, ids, types, options["seed"])
     return {
         "validation": quality,
+        **({"more_splits": more} if more else {}),
         "parameters": count_parameters(network),
         "steps": trainer.global_step,
         **getattr(module, "totals", {}),
@@ -179,22 +190,27 @@ def loggers(request: dict[str, Any]) -> list[Any]:
 
 
 def validation_report(
-    network: Any, ids: list[list[int]], types: list[list[int]], labels: list[int], metrics: list[str]
+    network: Any, ids: list[list[int]], types: list[list[int]], labels: Sequence[float], metrics: list[str]
 ) -> dict[str, Any]:
-    """Scores of the PyTorch model on the whole validation split, with n and the accuracy's 95 % Wilson interval."""
+    """:func:`report` of the PyTorch model on the whole validation split."""
     from ..models.reference import predict
+    from ..tasks.metrics import decided
 
-    return report(predict(network, ids, types).argmax(-1), labels, metrics)
+    return report(decided(predict(network, ids, types)), labels, metrics)
 
 
-def report(answers: Any, labels: list[int], metrics: list[str]) -> dict[str, Any]:
-    """Scores of answered classes ``[texts]``, with n and the accuracy's 95 % Wilson interval."""
+def report(answers: Any, labels: Sequence[float], metrics: list[str]) -> dict[str, Any]:
+    """Scores of answered classes ``[texts]`` with n and the accuracy's 95 % Wilson interval; of numbers with each
+    correlation's (:func:`edgedistil.measurement.regression_quality.regression_quality`)."""
     import numpy as np
 
+    from ..measurement.regression_quality import regression_quality
     from ..measurement.statistics import wilson
     from ..tasks.metrics import score
 
     expected = np.array(labels)
+    if answers.dtype.kind == "f":
+        return regression_quality(answers, expected, metrics)
     low, high = wilson(int((answers == expected).sum()), len(labels))
     scores = {name: round(score(name, answers, expected), 6) for name in metrics}
     return {**scores, "n": len(labels), "accuracy_ci95_low": round(low, 6), "accuracy_ci95_high": round(high, 6)}

@@ -23,12 +23,13 @@ def twin(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.loading import save_tokenizer
     from ..models.reference import write_reference
     from ..tasks.encode import encode_with_types, load_tokenizer
-    from ..tasks.examples import load
+    from ..tasks.examples import SCORE, load
     from ..tasks.questions import load_questions
     from .answering import window_inputs
 
     options, runtime, output = request["options"], request["runtime"], Path(request["output"])
-    task, names = options["task"], options["task"]["labels"]
+    task = options["task"]
+    names = [SCORE] if task.get("regression") else task["labels"]
     spans = task["kind"] == QUESTION_ANSWERING
     if not names and not spans:
         raise UserError("a random twin needs task.labels: they say how many classes its head has")

@@ -70,7 +70,7 @@ def collate(rows: list[tuple[Any, ...]], pad_id: int) -> dict[str, Tensor]:
     return {**batch, "teacher_logits": stack(more[0])} if more else batch
 
 
-class KeptRows(Sequence[tuple[list[int], list[int], Any]]):
+class KeptRows(Sequence[tuple[list[int], list[int], float]]):
     """(token ids, token types, label) of examples whose tokens lie in the store; read when they are asked for.
 
     Args:
@@ -89,8 +89,11 @@ class KeptRows(Sequence[tuple[list[int], list[int], Any]]):
         return (*self._tokens[self._places[index]], self._labels[index])
 
 
-def rows(tokenizer: Any, examples: Examples) -> Sequence[tuple[list[int], list[int], Any]]:
-    """(token ids, token types, label) of each example; of large splits from the store's cache of the whole split."""
+def rows(tokenizer: Any, examples: Examples) -> Sequence[tuple[list[int], list[int], float]]:
+    """(token ids, token types, label) of each example; of a regression the label is its number.
+
+    Of large splits they come from the store's cache of the whole split.
+    """
     if not len(examples):
         return []
     whole = examples.whole or examples
@@ -100,4 +103,5 @@ def rows(tokenizer: Any, examples: Examples) -> Sequence[tuple[list[int], list[i
     if found is not None:
         return KeptRows(found, places, examples.labels)
     ids, types = encode_with_types(tokenizer, examples.texts)
-    return list(zip(ids, types, examples.labels, strict=True))
+    labels: Sequence[float] = examples.labels
+    return list(zip(ids, types, labels, strict=True))

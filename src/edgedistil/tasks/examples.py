@@ -21,14 +21,16 @@ _USUAL_COLUMNS = (
     ("review",),
 )
 _USUAL_LABELS = ("label", "labels", "target", "class")
+# The one output of a regression, in place of the names of classes.
+SCORE = "score"
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts (one or two strings each) and label ids, in the order of the file."""
+    """Texts (one or two strings each) and label ids, in the order of the file; of a regression the numbers."""
 
     texts: list[tuple[str, ...]]
-    labels: list[int]
+    labels: list[int] | list[float]
     label_names: list[str]
     # What these were taken from and where they stand in it: token ids are kept of whole splits.
     whole: "Examples | None" = field(default=None, compare=False, repr=False)
@@ -48,7 +50,7 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     """Read one split.
 
     Args:
-        split: ``train`` or ``validation``.
+        split: ``train``, ``validation`` or one of ``task.more_splits``.
         label_names: the order of the classes; None infers it from the split (sorted), for training only.
 
     Raises:
@@ -61,15 +63,20 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     raw = columns[label_column]
     check_texts(texts, text_columns, split)
     check_ids({k: v for k, v in columns.items() if k not in (*text_columns, label_column)}, texts, raw, split)
-    names = label_names or task["labels"] or _infer_names(raw)
-    examples = Examples(texts, _label_ids(raw, names, split, task["labels"]), names)
-    examples = _limit(examples, task[f"limit_{split}"], seed)
+    if task.get("regression"):
+        names, examples = [SCORE], Examples(texts, _numbers(raw, split), [SCORE])
+    else:
+        names = label_names or task["labels"] or _infer_names(raw)
+        examples = Examples(texts, _label_ids(raw, names, split, task["labels"]), names)
+    examples = _limit(examples, task["limit_train" if split == "train" else "limit_validation"], seed)
     if not examples.texts:
         raise UserError(f"the {split} split of task {task['name']!r} is empty")
     if len(set(examples.labels)) < 2:
+        only = examples.labels[0]
+        found = f"class only ({names[only]!r}" if isinstance(only, int) else f"number only ({only:g}"
         raise UserError(
-            f"the {split} split of task {task['name']!r} holds one class only "
-            f"({names[examples.labels[0]]!r}, {len(examples)} texts): a score on it would say nothing. "
+            f"the {split} split of task {task['name']!r} holds one {found}, {len(examples)} texts): a score on it "
+            "would say nothing. "
             "Is the file sorted and cut?"
         )
     return examples
@@ -190,6 +197,29 @@ def _label_ids(raw: list[Any], names: list[str], split: str, codes: list[str] | 
             )
         ids.append(known)
     return ids
+
+
+def _numbers(raw: list[Any], split: str) -> list[float]:
+    """The labels of a regression; numbers written as text are read.
+
+    Raises:
+        UserError: one is no finite number.
+    """
+    found = []
+    for row, value in enumerate(raw):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not math.isfinite(number):
+            raise UserError(
+                f"row {row + 1} of the {split} split has label {value!r}, which is no finite number; "
+                "task.regression=true predicts numbers (of classes: task.regression=false)"
+            )
+        found.append(number)
+    if set(found) == {-1.0}:
+        raise UserError(f"every label of the {split} split is -1, which marks an unlabelled split: there is no score")
+    return found
 
 
 def _limit(examples: Examples, limit: int | None, seed: int) -> Examples:

@@ -3,15 +3,50 @@
 The unit tests hold them equal to torchmetrics.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
+Numbers = NDArray[np.float64]
 
 
-def score(name: str, predicted: Labels, expected: Labels) -> float:
+def score(name: str, predicted: NDArray[Any], expected: NDArray[Any]) -> float:
     """One metric by its name in ``task.metrics``; fractions, not percentages."""
-    return {"accuracy": accuracy, "f1": f1, "matthews_correlation": matthews_correlation}[name](predicted, expected)
+    known: dict[str, Callable[..., float]] = {
+        "accuracy": accuracy,
+        "f1": f1,
+        "matthews_correlation": matthews_correlation,
+        "pearson": pearson,
+        "spearman": spearman,
+    }
+    return known[name](predicted, expected)
+
+
+def decided(logits: NDArray[np.float32]) -> NDArray[Any]:
+    """Answers ``[texts]`` out of logits ``[texts, classes]``: the best class, or of a single output the number."""
+    return logits[:, 0].astype(np.float64) if logits.shape[1] == 1 else logits.argmax(-1)
+
+
+def pearson(predicted: Numbers, expected: Numbers) -> float:
+    """Pearson's correlation; 0 when either side is constant."""
+    own, other = (x - x.mean() for x in (np.asarray(predicted, np.float64), np.asarray(expected, np.float64)))
+    spread = float(np.sqrt((own @ own) * (other @ other)))
+    return float(own @ other) / spread if spread else 0.0
+
+
+def spearman(predicted: Numbers, expected: Numbers) -> float:
+    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing their mean rank."""
+    return pearson(_ranks(predicted), _ranks(expected))
+
+
+def _ranks(values: Numbers) -> Numbers:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: Numbers = (last - (counts - 1) / 2)[place]
+    return ranks
 
 
 def accuracy(predicted: Labels, expected: Labels) -> float:

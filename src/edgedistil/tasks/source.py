@@ -47,7 +47,8 @@ def locate(task: dict[str, Any], digests: DigestCache, needs_train: bool) -> Sou
                 "or give files with task.train=... task.validation=..."
             )
         keys = ("hub", "hub_config", "revision", "train_split", "validation_split")
-        return Source({k: task[k] for k in keys})
+        more = {"more_splits": task["more_splits"]} if task.get("more_splits") else {}
+        return Source({k: task[k] for k in keys} | more)
     raise UserError(
         f"task {task['name']!r} has no data: give task.validation=FILE (and task.train=FILE), "
         "task.data_dir=FOLDER, or a hub data set"
@@ -62,7 +63,11 @@ def _files(task: dict[str, Any], needs_train: bool) -> dict[str, str]:
                 "this run trains and needs task.train=FILE beside task.validation; a model that is already "
                 "fine-tuned is given with model.origin=folder model.location=FOLDER"
             )
-        return {split: str(_existing(Path(path), f"task.{split}")) for split, path in explicit.items()}
+        # Splits of a data set that is not read here have no files.
+        more = {n: value for n, value in _more(task).items() if Path(value).suffix.lower() in SUFFIXES}
+        named = {**{s: (p, f"task.{s}") for s, p in explicit.items()}}
+        named |= {n: (p, f"task.more_splits.{n}") for n, p in more.items()}
+        return {split: str(_existing(Path(path), option)) for split, (path, option) in named.items()}
     folder, option = _folder(task)
     if folder is None:
         return {}
@@ -71,10 +76,23 @@ def _files(task: dict[str, Any], needs_train: bool) -> dict[str, str]:
             f"{option}={str(folder)!r} is no folder; it should hold {task['train_split']}.parquet and "
             f"{task['validation_split']}.parquet"
         )
-    names = {"train": task["train_split"], "validation": task["validation_split"]}
+    names = {"train": task["train_split"], "validation": task["validation_split"], **_more(task)}
     if not needs_train and not list(folder.glob(f"{names['train']}*.parquet")):
         del names["train"]
     return {split: str(_existing(_of_split(folder, name, split), option)) for split, name in names.items()}
+
+
+def _more(task: dict[str, Any]) -> dict[str, str]:
+    """Further splits by name.
+
+    Raises:
+        UserError: one is called as the splits that every task has.
+    """
+    more: dict[str, str] = task.get("more_splits") or {}
+    for name in ("train", "validation"):
+        if name in more:
+            raise UserError(f"task.more_splits.{name}: this name is taken; use task.{name}, or another name")
+    return more
 
 
 def _of_split(folder: Path, name: str, split: str) -> Path:
@@ -87,9 +105,10 @@ def _of_split(folder: Path, name: str, split: str) -> Path:
     if (folder / f"{name}.parquet").exists() or not others:
         return folder / f"{name}.parquet"
     if len(others) > 1:
+        option = f"task.{split}_split" if split in ("train", "validation") else f"task.more_splits.{split}"
         raise UserError(
             f"{folder} has no {name}.parquet but {', '.join(o.name for o in others)}: say which with "
-            f"task.{split}_split={others[0].stem}"
+            f"{option}={others[0].stem}"
         )
     log.info("%s split: %s", split, others[0].name)
     return others[0]

@@ -12,7 +12,7 @@ def read_columns(task: dict[str, Any], source: Source, split: str) -> dict[str, 
     """The columns of one split, in the order of its rows.
 
     Args:
-        split: ``train`` or ``validation``.
+        split: ``train``, ``validation`` or one of ``task.more_splits``.
 
     Raises:
         UserError: there is no such file, it can't be read, or the hub can't be reached.
@@ -25,8 +25,9 @@ def read_columns(task: dict[str, Any], source: Source, split: str) -> dict[str, 
         from .generated import generate
 
         return generate(split, **source.identity["generator"])
-    name = source.identity[f"{split}_split"]
-    table = hub_table(source.identity, name)
+    identity = source.identity
+    name = identity[f"{split}_split"] if split in ("train", "validation") else identity["more_splits"][split]
+    table = hub_table(identity, name)
     return {column: table[column][:] for column in table.column_names}
 
 
