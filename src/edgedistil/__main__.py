@@ -179,7 +179,7 @@ def _check_output(output: Path | None) -> None:
 
 
 def _store(chosen: argparse.Namespace) -> int:
-    from .store.upkeep import collect, entries
+    from .store.upkeep import collect, entries, token_mb
 
     store = Store(store_root())
     if chosen.action == "gc":
@@ -194,6 +194,8 @@ def _store(chosen: argparse.Namespace) -> int:
     for step in steps if chosen.action == "size" else []:
         mine = [e for e in found if e.step == step]
         print(f"{step:10} {len(mine):5} artifacts {sum(e.size_mb for e in mine):10.1f} MB")
+    if tokens := token_mb(store):
+        print(f"{'tokens':10} of large splits {tokens:13.1f} MB")
     print(f"{len(found)} artifacts, {sum(e.size_mb for e in found):.1f} MB in {store.root}")
     return 0
 

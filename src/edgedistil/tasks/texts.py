@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..store.fingerprint import DigestCache
 from .python_docs import digest, paragraphs
 from .source import Source
+from .tables import hub_table
 
 SUFFIXES = (".parquet", ".txt")
 # Bytes without a line end after which a file is taken for no text of lines. An encyclopedia's longest articles on one
@@ -140,17 +141,7 @@ def _of_parquet(path: Path, column: str) -> Iterator[str]:
 
 
 def _of_hub(identity: dict[str, Any], column: str) -> Iterator[str]:
-    import datasets
-
-    try:
-        table = datasets.load_dataset(
-            identity["hub"], identity["hub_config"], split=identity["split"], revision=identity["revision"]
-        )
-    except (OSError, ConnectionError, ValueError) as error:
-        raise UserError(
-            f"the data set {identity['hub']!r} can't be had from the hub ({str(error).splitlines()[0]}). Give files: "
-            "task.data_dir=FOLDER, or task.train=... task.validation=..."
-        ) from error
+    table = hub_table(identity, identity["split"])
     if column not in table.column_names:
         raise UserError(f"{identity['hub']} has no column {column!r} among: {', '.join(table.column_names)}")
     for row in table:
