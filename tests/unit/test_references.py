@@ -151,6 +151,17 @@ def test_the_command_of_a_missing_cell() -> None:
     assert fill({"task": "glue", "role": "small", "taught": False}) == "it needs all nine tasks"
     failed = filler([cell("failed", why="out of memory")])
     assert failed({"task": "cola", "role": "small", "taught": False}).startswith("failed: out of memory; `python train")
+    # Neither what a taught run was told nor what belongs to another experiment or to the whole sweep.
+    told = ["matrix.seeds=\"1,2\"", "experiment=y", "objective=task_distillation", "model=distilbert", "task=squad"]
+    learnt = cell(task="squad", overrides=told, names={"model": "distilbert taught by bert_base", "task": "squad"})
+    more = cell("done", overrides=["experiment=z", "matrix.seeds=1", "model=distilbert", "task=sst2", "optimizer.lr=1"])
+    asked = {"task": "squad", "role": "small", "taught": False}
+    assert filler([learnt, more, cell("done")])(asked) == (
+        "`python train.py experiment=z optimizer.lr=1 task=squad model=distilbert hydra.mode=RUN`"
+    )
+    assert command(learnt) == (
+        "python train.py experiment=y objective=task_distillation model=distilbert task=squad hydra.mode=RUN"
+    )
     taught = fill({"task": "squad", "role": "small", "taught": True})
     assert taught.startswith("`python train.py experiment=distilbert_squad task=squad model=distilbert ")
     assert "model@teacher=bert_base" in taught

@@ -25,10 +25,15 @@ _OPTIONS = {
 # Of a run, not of what it makes.
 _NOT_OF_A_CELL = ("plan", "hydra.mode", "report.references", "report.frontier")
 
+# What an experiment makes a sweep of: each cell has been told its own.
+_OF_SWEEPS = "matrix."
+
 
 def command(outcome: Outcome) -> str:
     """What makes one cell, alone, as a user types it."""
-    kept = [o for o in outcome.get("overrides", []) if _key(o) not in _NOT_OF_A_CELL]
+    kept = [
+        o for o in outcome.get("overrides", []) if _key(o) not in _NOT_OF_A_CELL and not _key(o).startswith(_OF_SWEEPS)
+    ]
     return _typed(outcome, kept)
 
 
@@ -66,16 +71,15 @@ def _train(outcomes: Sequence[Outcome], cell: Cell, roles: dict[str, str]) -> st
         parts = [f"report.roles.{name}={model}" for name, model in roles.items()]
         chosen = ["experiment=distilbert_squad", f"task={task}", f"model={roles[role]}", *teacher, *parts]
         return _typed({"stage": "train"}, chosen)
-    alike = [o for o in outcomes if o.get("names", {}).get("task") == task]
-    near = alike[0] if alike else outcomes[0]
-    kept = near.get("overrides", [])
-    if not alike:
-        # What runs of other tasks share is about training; what is theirs alone is not.
-        own = [o for o in outcomes if role_facts(o).get("role") == role] or outcomes
-        shared = set.intersection(*(set(o.get("overrides", [])) for o in own))
-        kept = [o for o in own[0].get("overrides", []) if o in shared and not _key(o).startswith("task.")]
+    plain = [o for o in outcomes if not role_facts(o).get("taught")] or list(outcomes)
+    alike = [o for o in plain if o.get("names", {}).get("task") == task]
+    # What runs of other tasks share is about training; what is theirs alone is not.
+    near = (alike or [o for o in plain if role_facts(o).get("role") == role] or plain)[0]
+    like = [o for o in plain if _experiment(o) == _experiment(near) and role_facts(o) == role_facts(near)]
+    shared = set.intersection(*(set(o.get("overrides", [])) for o in like))
+    kept = [o for o in near.get("overrides", []) if alike or (o in shared and not _key(o).startswith("task."))]
     dropped = (*_NOT_OF_A_CELL, "model", "task", "seed")
-    kept = [o for o in kept if _key(o) not in dropped and not _key(o).startswith("model.")]
+    kept = [o for o in kept if _key(o) not in dropped and not _key(o).startswith(("model.", _OF_SWEEPS))]
     model = [f"model={roles[role]}"] if role in roles else []
     return _typed(near, [*kept, f"task={task}", *model])
 
@@ -91,7 +95,11 @@ def _bench(outcomes: Sequence[Outcome], cell: Cell, roles: dict[str, str]) -> st
         asked["compression/graph"] = "vocabulary_head"
     common = set.intersection(*(set(o.get("overrides", [])) for o in outcomes))
     dropped = {*_NOT_OF_A_CELL, "compression", *asked}
-    kept = [o for o in outcomes[0].get("overrides", []) if o in common and _key(o) not in dropped]
+    kept = [
+        o
+        for o in outcomes[0].get("overrides", [])
+        if o in common and _key(o) not in dropped and not _key(o).startswith(_OF_SWEEPS)
+    ]
     return _typed(outcomes[0], [*kept, *(f"{k}={v}" for k, v in asked.items())])
 
 
@@ -103,6 +111,10 @@ def _typed(outcome: Outcome, overrides: list[str]) -> str:
     return shlex.join(
         ["python", f"{outcome.get('stage', 'train')}.py", *overrides, *(["hydra.mode=RUN"] if alone else [])]
     )
+
+
+def _experiment(outcome: Outcome) -> str | None:
+    return next((o for o in outcome.get("overrides", []) if _key(o) == "experiment"), None)
 
 
 def _key(override: str) -> str:
