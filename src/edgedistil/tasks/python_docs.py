@@ -13,15 +13,15 @@ def paragraphs(split: str) -> list[str]:
     """Paragraphs of the help topics (``pydoc_data.topics``), each once, in the order of the topics' names.
 
     Args:
-        split: ``train`` or ``validation``; no topic is in both.
+        split: ``train`` or ``validation``; no topic is in both, nor a paragraph that several topics have.
     """
     from pydoc_data.topics import topics
 
-    found: dict[str, None] = {}
+    found: dict[bool, dict[str, None]] = {True: {}, False: {}}
     for number, name in enumerate(sorted(topics)):
-        if (number % _EVERY == 0) == (split == "validation"):
-            found |= dict.fromkeys(" ".join(text.split()) for text in topics[name].split("\n\n"))
-    return [text for text in found if len(text.split()) >= _WORDS]
+        texts = (" ".join(text.split()) for text in topics[name].split("\n\n"))
+        found[number % _EVERY == 0] |= dict.fromkeys(text for text in texts if len(text.split()) >= _WORDS)
+    return list(found[True]) if split == "validation" else [text for text in found[False] if text not in found[True]]
 
 
 def digest(split: str) -> str:
