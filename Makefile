@@ -14,8 +14,10 @@ TORCH ?=
 BOOTSTRAP ?= python3
 SWEEP ?= demo
 ARGS ?=
+# Runs that make reproduce reads; none: all of the reproduction's experiments under multirun/ and outputs/
+FOLDERS ?=
 
-.PHONY: help install install-peers embedded-model matrix peers mobile emulated-phone test test-unit test-integration test-real test-long lint format clean-store
+.PHONY: help install install-peers embedded-model matrix reproduce peers mobile emulated-phone test test-unit test-integration test-real test-long lint format clean-store
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,9 @@ embedded-model: $(STAMP)  ## download the embedded pretrained encoder (90 MB) in
 
 matrix: $(STAMP) embedded-model  ## the demo: 15 cells from a pretrained encoder to a table and a picture (SWEEP=demo)
 	@$(PYTHON) bench.py sweep=$(SWEEP)
+
+reproduce: $(STAMP)  ## DistilBERT's Tables 1 to 4: paper, seeds and ours, from records alone (FOLDERS=... ARGS=...)
+	@$(PYTHON) -m edgedistil reproduce $(FOLDERS) $(ARGS)
 
 # Which model, task and engines: make peers ARGS="experiment=sst2_minilm task.data_dir=DIR"
 peers: install-peers embedded-model  ## our INT8 beside OpenVINO, CTranslate2, Optimum, torch.compile and torch's INT8 (ARGS=...)

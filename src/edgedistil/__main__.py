@@ -21,11 +21,23 @@ def main(arguments: list[str] | None = None) -> int:
     report = commands.add_parser("report", help="print a sweep's table again and write its files")
     report.add_argument("folder", type=Path, help="a folder under multirun/ or outputs/")
     report.add_argument("--references", nargs="*", default=None, help="published tables to set beside the rows")
+    report.add_argument("--roles", nargs="+", metavar="ROLE=MODEL", help="in place of the run's own report.roles")
     goals = commands.add_parser("goals", help="goals set beforehand beside the cells that answer them: met or not")
     goals.add_argument(
         "folders", type=Path, nargs="+", help="folders of bench sweeps; those of other seeds are one row"
     )
     goals.add_argument("--goals", default="sst2_minilm", help="the table of goals (sst2_minilm)")
+    reproduce = commands.add_parser("reproduce", help="DistilBERT's Tables 1 to 4: paper, seeds and ours side by side")
+    reproduce.add_argument(
+        "folders", type=Path, nargs="*", help="runs of train.py (all of the reproduction's, found here)"
+    )
+    reproduce.add_argument(
+        "--roles", nargs="+", metavar="ROLE=MODEL", help="full=MODEL small=MODEL, in place of the runs' report.roles"
+    )
+    reproduce.add_argument(
+        "--pass-record", type=Path, nargs="+", default=[], help="records of python -m edgedistil pass-time, for Table 3"
+    )
+    reproduce.add_argument("--output", type=Path, help="a file, or a folder for reproduction.md (this one)")
     sensitivity = commands.add_parser("sensitivity", help="what pruning and quantising cost and gain, part by part")
     sensitivity.add_argument("folder", type=Path, help="a run's folder under multirun/ or outputs/, or an artifact's")
     sensitivity.add_argument("--output", type=Path, help="where sensitivity.md and the pictures go (the run's folder)")
@@ -94,10 +106,12 @@ def _run(chosen: argparse.Namespace) -> int:
         return _sensitivity(chosen)
     if chosen.command == "goals":
         return _goals(chosen)
+    if chosen.command == "reproduce":
+        return _reproduce(chosen)
     if chosen.command == "list":
         from .reporting import goals, references
 
-        print("\n".join((goals if chosen.what == "goals" else references).available()))
+        print("\n".join(goals.available() if chosen.what == "goals" else references.listed()))
         return 0
     from .models.embedded import fetch
 
@@ -165,7 +179,7 @@ def _check_output(output: Path | None) -> None:
 
 
 def _store(chosen: argparse.Namespace) -> int:
-    from .store.upkeep import collect, entries
+    from .store.upkeep import collect, entries, token_mb
 
     store = Store(store_root())
     if chosen.action == "gc":
@@ -180,17 +194,22 @@ def _store(chosen: argparse.Namespace) -> int:
     for step in steps if chosen.action == "size" else []:
         mine = [e for e in found if e.step == step]
         print(f"{step:10} {len(mine):5} artifacts {sum(e.size_mb for e in mine):10.1f} MB")
+    if tokens := token_mb(store):
+        print(f"{'tokens':10} of large splits {tokens:13.1f} MB")
     print(f"{len(found)} artifacts, {sum(e.size_mb for e in found):.1f} MB in {store.root}")
     return 0
 
 
 def _report(chosen: argparse.Namespace) -> int:
     from .reporting.report import report
+    from .reporting.roles import parse
 
     cells = _cells(chosen.folder)
     if cells[0]["stage"] not in ("bench", "train"):
         raise UserError(f"{chosen.folder} holds cells of {cells[0]['stage']}.py, which have no report; bench.py's do")
     references = cells[0]["references"] if chosen.references is None else chosen.references
+    roles = parse(chosen.roles)
+    cells = [cell | ({"roles": roles} if roles else {}) for cell in cells]
     print(report(cells, Store(Path(cells[0]["store"])), chosen.folder, references))
     return 0
 
@@ -204,10 +223,26 @@ def _goals(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _reproduce(chosen: argparse.Namespace) -> int:
+    from .reporting.reproduction import reproduction
+    from .reporting.roles import parse
+    from .store.files import write_text
+
+    output = chosen.output or Path.cwd()
+    file = output / "reproduction.md" if output.is_dir() else output
+    if not file.absolute().parent.is_dir():
+        raise UserError(f"--output={str(output)!r}: its folder is not there; make it first")
+    text = reproduction(chosen.folders, Path.cwd(), parse(chosen.roles), chosen.pass_record)
+    print(text, end="")
+    write_text(file, text)
+    print(f"written: {file}", file=sys.stderr)
+    return 0
+
+
 def _sensitivity(chosen: argparse.Namespace) -> int:
+    from .reporting.outcomes import outcomes
     from .reporting.sensitivity import found_in, sensitivity_tables
     from .reporting.sensitivity_plot import draw_sensitivity
-    from .stages.sweep import outcomes
     from .store.files import write_text
 
     cells = outcomes(chosen.folder) if chosen.folder.is_dir() else []
@@ -227,7 +262,7 @@ def _sensitivity(chosen: argparse.Namespace) -> int:
 
 
 def _cells(folder: Path) -> list[dict[str, Any]]:
-    from .stages.sweep import outcomes
+    from .reporting.outcomes import outcomes
 
     cells = outcomes(folder) if folder.is_dir() else []
     if not cells:

@@ -1,20 +1,78 @@
-"""Hydra's basic sweeper, but the config of each job is composed once.
+"""Hydra's basic sweeper, but the config of each job is composed once, and a sweep may hold more than one product.
 
 Hydra composes every job's config to see that it is legal, throws it away, and composes it again when the job starts:
-half of a sweep of finished cells is spent on that. (Hydra takes sweepers from the package ``hydra_plugins`` only.)
+half of a sweep of finished cells is spent on that. And its basic sweeper knows one product of options, where a table
+often needs a few cells besides (``hydra.sweeper.also``). (Hydra takes sweepers from the package ``hydra_plugins``
+only.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+Options = Mapping[str, Any]
+
+
+def jobs_of(
+    params: Options | None, also: Mapping[str, Options | None] | None, arguments: list[str], loader: Any = None
+) -> list[list[str]]:
+    """The overrides of every job of a sweep: the product of ``params``, then that of each block of ``also``.
+
+    Arguments of the command line take the place of ``params`` as in Hydra. Of a block they only leave something out:
+    what it does not hold is added to its jobs, what it holds is cut down to the values that both name, and a block
+    without such a value has no jobs.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+
+    def product(texts: list[str]) -> list[list[str]]:
+        (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(texts), max_batch_size=None)
+        return [list(job) for job in jobs]
+
+    found = product([*_texts(params), *arguments])
+    wanted = _values(product, arguments)
+    for block in (also or {}).values():
+        own = _values(product, _texts(block))
+        kept = {key: [v for v in values if key not in wanted or v in wanted[key]] for key, values in own.items()}
+        if own and all(kept.values()):
+            rest = [a for a in arguments if _key(a) not in own]
+            found += product([*(f"{key}={','.join(values)}" for key, values in kept.items()), *rest])
+    return [job for number, job in enumerate(found) if job not in found[:number]]
+
+
+def _texts(options: Options | None) -> list[str]:
+    return [f"{key}={value}" for key, value in (options or {}).items()]
+
+
+def _values(product: Any, texts: list[str]) -> dict[str, list[str]]:
+    """Each option's values, in order."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        found[_key(text)] = [job[0].split("=", 1)[1] for job in product([text]) if "=" in job[0]]
+    return found
+
+
+def _key(text: str) -> str:
+    return text.split("=", 1)[0].lstrip("+")
+
 
 class ComposeOnceSweeper(BasicSweeper):
-    """Checks every job before the first one runs, as Hydra does, and hands what it composed to the launcher."""
+    """Checks every job before the first one runs, as Hydra does, and hands what it composed to the launcher.
+
+    Args:
+        max_batch_size, params: as Hydra's basic sweeper has them.
+        also: blocks by a name of their own, each a further product of options: :func:`jobs_of`.
+    """
+
+    def __init__(
+        self, max_batch_size: int | None, params: dict[str, str] | None = None, also: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.also = also
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         context = HydraContext(
@@ -22,6 +80,19 @@ class ComposeOnceSweeper(BasicSweeper):
             callbacks=hydra_context.callbacks,
         )
         super().setup(hydra_context=context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.hydra_context is not None
+        self._jobs = jobs_of(self.params, self.also, arguments, self.hydra_context.config_loader)
+        return super().sweep(arguments)
+
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        start, size = self.batch_index * (self.max_batch_size or 0), self.max_batch_size or len(self._jobs)
+        self.batch_index += 1
+        return self._jobs[start : start + size]
+
+    def is_done(self) -> bool:
+        return self.batch_index * (self.max_batch_size or len(self._jobs)) >= len(self._jobs)
 
 
 class _KeepsComposed:

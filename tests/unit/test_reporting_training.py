@@ -158,6 +158,14 @@ def test_fine_tunings_have_a_plain_table(tmp_path: Path) -> None:
     assert second == ["optimizer.lr=5e-5", "2", "86.50 [86.00–87.00]", "", "872", "22,713,986", "", ""]
 
 
+def test_texts_of_validation_that_train_has_too_are_a_count_and_no_score(tmp_path: Path) -> None:
+    made = [tuned(tmp_path, "1e-4", 1, 0.88, validation_texts_in_train=16), tuned(tmp_path, "5e-5", 1, 0.9)]
+    (table,) = training_tables(training_rows(made), [])
+    head, _, first, second = (cells(line) for line in table.splitlines())
+    assert head == ["run", "seeds", "accuracy %", "accuracy's 95 %", "n", "of them in train too", "parameters"]
+    assert (first[5], second[5]) == ("16", "")
+
+
 def test_the_report_of_a_sweep_is_written_as_table_csv_and_parquet(tmp_path: Path) -> None:
     made = [outcome(tmp_path / "runs", FULL, 1, 3.0), outcome(tmp_path / "runs", SOFT, 1, 3.25)]
     store, target = Store(tmp_path / "store"), tmp_path / "sweep"

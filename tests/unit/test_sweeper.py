@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hydra_plugins.compose_once import _KeepsComposed
+from hydra_plugins.compose_once import ComposeOnceSweeper, _KeepsComposed, jobs_of
 
 
 class Loader:
@@ -42,3 +42,46 @@ def test_a_config_is_given_away_once() -> None:
 
 def test_everything_else_is_hydras() -> None:
     assert _KeepsComposed(Loader()).other() == "as Hydra's"  # type: ignore[arg-type]
+
+
+def test_a_product_alone_is_hydras() -> None:
+    assert jobs_of({"a": "1,2", "b": "x"}, None, []) == [["a=1", "b=x"], ["a=2", "b=x"]]
+    assert jobs_of({"a": "1,2", "b": "x"}, {}, ["a=3", "c=4"]) == [["a=3", "b=x", "c=4"]]
+
+
+ALSO = {"taught": {"task": "squad", "objective": "taught"}, "peers": {"model": "t,m", "weights": "random"}}
+
+
+def test_blocks_stand_behind_the_product() -> None:
+    assert jobs_of({"task": "cola,squad", "model": "d"}, ALSO, []) == [
+        ["task=cola", "model=d"], ["task=squad", "model=d"],
+        ["task=squad", "objective=taught"],
+        ["model=t", "weights=random"], ["model=m", "weights=random"],
+    ]
+
+
+def test_the_command_line_adds_to_blocks_what_they_do_not_hold() -> None:
+    jobs = jobs_of({"task": "cola"}, ALSO, ["seed=1,2"])
+    assert ["task=squad", "objective=taught", "seed=2"] in jobs
+    assert len(jobs) == 2 + 2 + 4
+
+
+def test_the_command_line_leaves_out_blocks_that_hold_something_else() -> None:
+    assert jobs_of({"task": "cola,squad", "model": "d"}, ALSO, ["task=cola", "model=d,m"]) == [
+        ["task=cola", "model=d"], ["task=cola", "model=m"],
+        ["model=m", "weights=random", "task=cola"],
+    ]
+
+
+def test_a_cell_that_two_blocks_make_is_one() -> None:
+    assert jobs_of({"a": "1,2"}, {"again": {"a": "2,3"}}, []) == [["a=1"], ["a=2"], ["a=3"]]
+
+
+def test_batches_of_the_launcher_hold_every_job_once() -> None:
+    sweeper = ComposeOnceSweeper(2, {"a": "1,2,3"}, {"more": {"b": "1,2"}})
+    sweeper._jobs = jobs_of(sweeper.params, sweeper.also, [])
+    batches = []
+    while not sweeper.is_done():
+        batches.append(list(sweeper.get_job_batch()))
+    assert [len(b) for b in batches] == [2, 2, 1]
+    assert [job for batch in batches for job in batch] == sweeper._jobs

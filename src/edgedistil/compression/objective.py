@@ -13,17 +13,24 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ..models.kinds import is_regression, takes_token_types
+from ..models.masked_lm import encode_tokens, token_logits
 from ..models.spans import is_span_model
 
 Batch = dict[str, Tensor]
 # Where a batch keeps the answers of the dense model, one entry an answer: answers_0, answers_1 ...
 _OWN = "answers_"
+# Where it keeps the true ids of hidden tokens.
+_MASKED = "masked_labels"
 # Classes up to which the curvature is exact, one backward pass for each; beyond, it is estimated.
 EXACT_CLASSES = 4
 
 
 def answers(model: Any, batch: Batch) -> list[Tensor]:
-    """Logits of each answer, ``[texts, options]``; of spans, those of padding are −10,000."""
+    """Logits of each answer, ``[texts, options]``; of spans, those of padding are −10,000; of texts with hidden tokens
+    (``masked_labels``, the true ids there and −100 elsewhere) ``[hidden tokens, vocabulary]``."""
+    if _MASKED in batch:
+        target = batch[_MASKED] >= 0
+        return [token_logits(model, encode_tokens(model, batch["input_ids"], batch["attention_mask"])[target])]
     wanted = {"input_ids", "attention_mask"} | ({"token_type_ids"} if takes_token_types(model) else set())
     found = model(**{k: v for k, v in batch.items() if k in wanted})
     if not is_span_model(model):
@@ -38,6 +45,10 @@ def answered(dense: Any, batches: Iterable[Batch], labels: bool = False) -> list
     result = []
     with torch.no_grad():
         for batch in batches:
+            if _MASKED in batch:
+                # Over a vocabulary they would fill the memory.
+                result.append(batch)
+                continue
             kept = {k: v for k, v in batch.items() if labels or not k.endswith(("labels", "positions"))}
             result.append(kept | {f"{_OWN}{i}": x for i, x in enumerate(answers(dense, batch))})
     return result
@@ -45,8 +56,12 @@ def answered(dense: Any, batches: Iterable[Batch], labels: bool = False) -> list
 
 def losses(model: Any, batch: Batch) -> Tensor:
     """Each text's loss ``[texts]`` against its label, or without labels against the dense model's (else its own) best
-    answer; of a regression half the squared error, a Gaussian's negative log-likelihood."""
+    answer; of a regression half the squared error, a Gaussian's negative log-likelihood; of hidden tokens the sum over
+    them."""
     found = answers(model, batch)
+    if _MASKED in batch:
+        true = batch[_MASKED][batch[_MASKED] >= 0]
+        return _by_text(cross_entropy(found[0], true, reduction="none"), batch)
     if is_regression(model):
         target = batch["labels"] if "labels" in batch else _reference(found, batch)[0][:, 0]
         return 0.5 * (found[0][:, 0] - target) ** 2
@@ -64,6 +79,8 @@ def curvature(model: Any, batch: Batch) -> list[Tensor]:
     section 9.2). Two classes share one row; more than ``EXACT_CLASSES`` are added up with random signs, which gives the
     same in expectation.
     """
+    if _MASKED in batch:
+        return [_of_hidden_tokens(model, batch)]
     if _labels(batch):
         return [losses(model, batch)]
     if is_regression(model):
@@ -80,6 +97,21 @@ def curvature(model: Any, batch: Batch) -> list[Tensor]:
         else:
             rows.append((centred * (torch.randint(0, 2, centred.shape, device=centred.device) * 2.0 - 1)).sum(-1))
     return rows
+
+
+def _of_hidden_tokens(model: Any, batch: Batch) -> Tensor:
+    """As :func:`curvature`: each hidden token is an answer of its own, and all are added up with random signs."""
+    (logits,) = answers(model, batch)
+    p = logits.detach().softmax(-1)
+    centred = p.sqrt() * (logits - (p * logits).sum(-1, keepdim=True))
+    signs = torch.randint(0, 2, centred.shape, device=centred.device) * 2.0 - 1
+    return _by_text((centred * signs).sum(-1), batch)
+
+
+def _by_text(values: Tensor, batch: Batch) -> Tensor:
+    """Sums ``[texts]`` of values of hidden tokens ``[hidden tokens]``."""
+    text = (batch[_MASKED] >= 0).nonzero()[:, 0]
+    return torch.zeros(len(batch["input_ids"]), device=values.device).index_add(0, text, values)
 
 
 def compare(model: Any, batches: Iterable[Batch]) -> dict[str, float]:

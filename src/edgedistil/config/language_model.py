@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..errors import UserError
+from .quantization import canonical_quantization, reads_texts
 
 # Our own objectives: what kinds of task each learns, and whether it has a teacher. Objectives of others are
 # checked by signature.
@@ -13,6 +14,9 @@ _OBJECTIVES = {
     "edgedistil.learning.pretraining.MaskedLanguageModelling": (("masked_language_modelling",), False),
     "edgedistil.learning.pretraining_distillation.PretrainingDistillation": (("masked_language_modelling",), True),
 }
+_QUANTIZATION = ("none", "fp16", "int8_dynamic", "int4_ort")
+# What of a task says which lines are texts.
+LINE_OPTIONS = ("drop_up_to", "unknown_marker")
 _USUAL = {
     "sequence_classification": "objective=fine_tuning",
     "question_answering": "objective=fine_tuning or objective=task_distillation",
@@ -89,15 +93,11 @@ def check_language_model(plain: dict[str, Any]) -> None:
     """Refuse what a task of plain texts can't have.
 
     Raises:
-        UserError: a cell to compress or measure, a model cut by layers, training texts without held-out ones, more
+        UserError: a compression that needs labels, a model cut by layers, training texts without held-out ones, more
             than one text column, a student deeper than its list of layers.
     """
     task = plain["task"]
-    if "compression" in plain:
-        raise UserError(
-            f"task {task['name']!r} is masked language modelling, which is trained, not compressed or measured: use "
-            "python train.py, then model=folder model.location=... on a task with labels"
-        )
+    _check_compression(plain)
     if bool(task["train"]) != bool(task["validation"]):
         raise UserError("give both task.train=FILE_OR_FOLDER and task.validation=FILE_OR_FOLDER")
     if len(task["text_columns"] or ["text"]) != 1:
@@ -113,3 +113,29 @@ def check_language_model(plain: dict[str, Any]) -> None:
         raise UserError("student.layers is empty; example: student.layers=[0,2,4,7,9,11]")
     if layers and depth is not None and depth != len(layers):
         raise UserError(f"student.depth={depth} but student.layers names {len(layers)}: leave one of them out")
+
+
+def _check_compression(plain: dict[str, Any]) -> None:
+    compression, name = plain.get("compression"), plain["task"]["name"]
+    if not compression:
+        return
+    for group in ("recovery", "vocabulary", "embeddings", "qat"):
+        if compression[group]["method"] != "none":
+            raise UserError(
+                f"compression.{group}.method={compression[group]['method']} learns from or counts the texts of a task "
+                f"with labels, and {name!r} is masked language modelling: use compression/{group}=none"
+            )
+    quantization, pruning = compression["quantization"], compression["pruning"]
+    if quantization["method"] not in _QUANTIZATION or reads_texts(canonical_quantization(quantization)):
+        raise UserError(
+            f"compression.quantization.method={quantization['method']} as asked for here looks at texts with labels or "
+            f"has no file; of masked language models: {', '.join(_QUANTIZATION)}, without smooth, max_drop, sensitivity"
+        )
+    once = pruning["budget"] == "ratio" and pruning["steps"] == 1 and not pruning["labels"]
+    if not once:
+        raise UserError(
+            "of masked language models compression.pruning cuts at once, by ratio and without labels: use "
+            "compression/pruning=structured compression.pruning.ratio=..."
+        )
+    if plain["task"]["test_texts"]:
+        raise UserError(f"task.test_texts={plain['task']['test_texts']}: texts without labels have no test part")

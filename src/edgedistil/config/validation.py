@@ -203,5 +203,10 @@ def _check_origin_of_data(task: dict[str, Any]) -> None:
         raise UserError(
             "task=files needs task.validation=FILE (CSV, TSV, JSONL or Parquet), and task.train=FILE to train"
         )
+    if task["name"] == "hub":
+        if not (task["hub"] or task["validation"] or task["data_dir"]):
+            raise UserError("task=hub needs task.hub=OWNER/NAME and task.revision=COMMIT; files are task=files")
+        # Tables and records should say which.
+        task["name"] = task["hub"] or task["name"]
     if task["train"] and not task["validation"]:
         raise UserError(f"task.train={task['train']!r} is set but task.validation is not; give both files")

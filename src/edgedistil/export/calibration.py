@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,13 +163,14 @@ def second_moments(weights: ModelWeights, texts: list[list[int]], products: list
     return {name: sums[tensor] for name, tensor in _tensors(weights, products).items()}
 
 
-def open_session(model: onnx.ModelProto) -> Any:
-    """ONNX Runtime on one thread of the CPU, from a model in memory."""
+def open_session(model: onnx.ModelProto | Path) -> Any:
+    """ONNX Runtime on one thread of the CPU, from a model in memory or a file."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    what = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
 
 
 def _centres(counts: NDArray[np.int64], low: float, high: float) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from .attention import all_tokens, first_token
 from .heads import write_head, write_norm
 from .precision import Precision
 from .weights import Array, ClassificationHead, EncoderWeights, LayerWeights, Linear, ModelWeights, VocabularyHead
-from .writer import GraphWriter
+from .writer import GraphWriter, Output
 
 _ACTIVATIONS = ("gelu", "gelu_new", "relu")
 
@@ -24,6 +24,7 @@ def write_graph(
     token_types: bool = False,
     padding: bool = True,
     standard: bool = False,
+    hidden: bool = False,
 ) -> onnx.ModelProto:
     """Inputs ``input_ids``, ``attention_mask`` (and ``token_type_ids``), all int64 ``[batch, sequence]``, dynamic.
 
@@ -31,6 +32,7 @@ def write_graph(
         token_types: give a BERT model its third input; without it every token counts as type 0.
         padding: False leaves ``attention_mask`` out: for one text a call, or texts of one length.
         standard: operators of the ONNX standard only, for engines other than ONNX Runtime (FP32).
+        hidden: give the last hidden state ``[batch, sequence, width]`` too, behind the head's outputs.
 
     Raises:
         UserError: an activation without a counterpart.
@@ -47,6 +49,8 @@ def write_graph(
         last = only_first and index == len(encoder.layers) - 1
         x = _layer(graph, encoder, layer, precision, x, f"layer{index}", padding, last)
     outputs = write_head(graph, precision, encoder, weights.head, x)
+    if hidden:
+        outputs = [*outputs, Output(x, ["batch", "sequence", encoder.embedding_norm.gain.size])]
     inputs = ["input_ids"] + ["attention_mask"] * padding + ["token_type_ids"] * with_types
     return graph.model(inputs, outputs)
 

@@ -9,7 +9,7 @@ EXPORTED = ("albert", "electra", "mobilebert", "roberta")
 # Those whose texts are cut into BERT's word pieces: a twin's stand-in tokenizer makes texts of their length.
 TWINS = (*KNOWN, "albert", "electra", "mobilebert")
 # How the classes of transformers end whose models are trained for a kind of task.
-CLASSIFIER, SPANS = "ForSequenceClassification", "ForQuestionAnswering"
+CLASSIFIER, SPANS, MASKED_LM = "ForSequenceClassification", "ForQuestionAnswering", "ForMaskedLM"
 _TYPED = ("bert", "albert", "electra", "mobilebert")
 
 

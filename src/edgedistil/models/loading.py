@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..config.hub import explain
 from ..errors import UserError
 from .depth import keep_layers
 
@@ -30,7 +31,7 @@ def _load(location: str, identity: dict[str, Any], label_names: list[str] | None
     id2label = dict(enumerate(label_names or []))
     labels = {} if spans else {"id2label": id2label, "label2id": {v: k for k, v in id2label.items()}}
     where = hub_arguments(identity)
-    with hub_errors(location):
+    with hub_errors(location, identity):
         if identity.get("convert_to") == "distilbert":
             bert = BertModel.from_pretrained(location, add_pooling_layer=False, dtype="float32", **where)
             return distilbert_from_bert(bert, None if spans else id2label)
@@ -71,26 +72,26 @@ def save_tokenizer(location: str, identity: dict[str, Any], folder: Path) -> Non
         return
     from transformers import AutoTokenizer
 
-    with hub_errors(location):
+    with hub_errors(location, identity):
         AutoTokenizer.from_pretrained(location, **hub_arguments(identity)).save_pretrained(folder)
 
 
 class hub_errors:
-    """Turns a hub that can't be reached into one line that says what to do instead."""
+    """Turns what can't be loaded into one line that says what to do instead."""
 
-    def __init__(self, location: str) -> None:
-        self._location = location
+    def __init__(self, location: str, identity: dict[str, Any]) -> None:
+        self._location, self._identity = location, identity
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, OSError):
-            first = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"the model {self._location!r} can't be loaded ({first}). Without a hub: model=distil_minilm, "
-                "or model.origin=folder model.location=FOLDER"
-            ) from error
+        if not isinstance(error, OSError):
+            return
+        if self._identity["origin"] == "hub":
+            raise explain(error, "model", self._location, self._identity["revision"]) from error
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"the model {self._location!r} can't be loaded ({first})") from error
 
 
 def hub_arguments(identity: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def load_masked_lm(location: str, identity: dict[str, Any], needs_head: bool) ->
     from transformers import AutoConfig, AutoModelForMaskedLM
 
     where = hub_arguments(identity)
-    with hub_errors(location):
+    with hub_errors(location, identity):
         config = AutoConfig.from_pretrained(location, **{k: v for k, v in where.items() if k != "use_safetensors"})
         if config.model_type not in KNOWN:
             raise UserError(

@@ -21,7 +21,7 @@ def embedding_table(location: str, identity: dict[str, Any]) -> Tensor:
     """
     from transformers import AutoModel
 
-    with hub_errors(location):
+    with hub_errors(location, identity):
         network = AutoModel.from_pretrained(location, dtype="float32", **hub_arguments(identity))
     table: Tensor = network.get_input_embeddings().weight.detach()
     return table

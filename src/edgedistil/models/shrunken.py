@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import UserError
-from .kinds import KNOWN, SPANS
+from .kinds import KNOWN, MASKED_LM, SPANS
 from .layers import encoder_layers
 from .low_rank import FactoredEmbedding, rank_of
 from .structure import STRUCTURE_FILE, read_structure
@@ -46,12 +46,17 @@ def is_uneven(model: Any) -> bool:
 
 
 def load_model(folder: Path) -> Any:
-    """What ``config.json`` says of its head: a model that answers by spans, else a sequence classifier.
+    """What ``config.json`` says of its head: a model that answers by spans, a masked language model, else a sequence
+    classifier.
 
     Raises:
         UserError: as :func:`load_classifier`.
     """
     architectures = json.loads((Path(folder) / "config.json").read_text()).get("architectures") or []
+    if any(a.endswith(MASKED_LM) for a in architectures):
+        from transformers import AutoModelForMaskedLM
+
+        return _load(folder, AutoModelForMaskedLM)
     return load_span_model(folder) if any(a.endswith(SPANS) for a in architectures) else load_classifier(folder)
 
 
@@ -91,7 +96,10 @@ def _load(folder: Path, head: Any) -> Any:
             f"{folder}: weights and {STRUCTURE_FILE if structure else 'config.json'} disagree: "
             f"{str(error).splitlines()[1].strip()}"
         ) from error
-    missing = [n for n in missing if not n.endswith("position_ids")]
+    # Of tied tensors one is enough.
+    loaded = {id(value) for name, value in model.state_dict(keep_vars=True).items() if name in weights}
+    tied = {n for n, value in model.state_dict(keep_vars=True).items() if id(value) in loaded}
+    missing = [n for n in missing if not n.endswith("position_ids") and n not in tied]
     unexpected = [n for n in unexpected if not n.endswith("position_ids")]
     if missing or unexpected:
         raise UserError(f"{folder}: weights do not fit the model: missing {missing[:3]}, unexpected {unexpected[:3]}")

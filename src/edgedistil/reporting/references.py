@@ -1,22 +1,34 @@
 """Published and claimed figures, kept as data, set beside what we measured and never mixed with it.
 
 Each file of ``src/edgedistil/reporting/published/*.json`` holds one table: its source, what its columns really are, and
-its rows with the cell of ours (pruning method, ratio, quantisation) that answers each.
+its rows with the cell of ours that answers each: keys of a flat row (:mod:`.rows`, :mod:`.training`) such as pruning,
+ratio, quantisation, task, and the role that a run gives to its models (:mod:`.roles`). A figure without a ``column``
+has the reason ``why`` nothing of ours answers it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..store.files import read_json
+from .reference_answers import answer
 from .table import markdown
 
 _FOLDER = Path(__file__).parent / "published"
+Fill = Callable[[dict[str, Any]], str]
 
 
 def available() -> list[str]:
     """Names of the published tables."""
     return sorted(p.stem for p in _FOLDER.glob("*.json"))
+
+
+def listed() -> list[str]:
+    """A line for each published table: its name and its title."""
+    names = available()
+    width = max(len(name) for name in names)
+    return [f"{name:{width}}  {published(name)['title']}" for name in names]
 
 
 def check(names: list[str]) -> None:
@@ -26,17 +38,31 @@ def check(names: list[str]) -> None:
             raise UserError(f"report.references holds {name!r}; allowed: {', '.join(available())}")
 
 
-def compared(name: str, done: list[dict[str, Any]]) -> str:
-    """The published table with three columns a figure: claimed, what the claim really was, ours."""
+def published(name: str) -> dict[str, Any]:
+    """One table as it is kept: ``title``, ``source``, ``note``, ``rows``."""
     check([name])
-    table = read_json(_FOLDER / f"{name}.json")
+    return dict(read_json(_FOLDER / f"{name}.json"))
+
+
+def about_losses(name: str) -> bool:
+    """Whether a table is about what was left out of a language model's losses: it stands beside the lines of such runs,
+    the others under the table of fine-tuned models."""
+    return any("removed" in (entry["cell"] or {}) for entry in published(name)["rows"])
+
+
+def compared(name: str, done: list[dict[str, Any]], fill: Fill | None = None) -> str:
+    """The published table with three columns a figure: claimed, what the claim really was, ours.
+
+    Args:
+        done: flat rows of finished cells.
+        fill: says of a missing cell how to make it.
+    """
+    table = published(name)
     lines = []
     for entry in table["rows"]:
-        ours = next((r for r in done if _answers(r, entry["cell"])), None)
         for figure in entry["figures"]:
-            lines.append(
-                [entry["name"], figure["what"], figure["claimed"], figure["really"], _ours(ours, figure.get("column"))]
-            )
+            ours = answer(figure, entry["cell"], done, fill)
+            lines.append([entry["name"], figure["what"], figure["claimed"], figure["really"], ours])
     text = markdown(["row", "figure", "claimed", "what the claim really was", "ours"], lines)
     return f"### {table['title']}\n\nClaimed: {table['source']}. {table['note']}\n\n{text}"
 
@@ -44,8 +70,7 @@ def compared(name: str, done: list[dict[str, Any]]) -> str:
 def beside(name: str, rows: list[dict[str, Any]]) -> tuple[str, list[str], str]:
     """A published table with one figure a row as a column: (its heading, the figure that answers each of ``rows`` or
     nothing, a note that says what it is)."""
-    check([name])
-    table = read_json(_FOLDER / f"{name}.json")
+    table = published(name)
     answers = [next((e for e in table["rows"] if _answers(r, e["cell"])), None) for r in rows]
     claimed = [e["figures"][0]["claimed"] if e else "" for e in answers]
     head = table["rows"][0]["figures"][0]["what"]
@@ -54,31 +79,3 @@ def beside(name: str, rows: list[dict[str, Any]]) -> tuple[str, list[str], str]:
 
 def _answers(r: dict[str, Any], cell: dict[str, Any]) -> bool:
     return all(r.get(k) == v for k, v in cell.items())
-
-
-def _ours(r: dict[str, Any] | None, column: str | None) -> str:
-    if column is None:
-        return "not measured here"
-    if r is None:
-        return "cell missing"
-    value = r.get(column)
-    if value is None:
-        return "not measured"
-    if column == "accuracy":
-        return (
-            f"{100 * value:.2f} % of {r['n']} [{100 * r['accuracy_ci95_low']:.1f}, {100 * r['accuracy_ci95_high']:.1f}]"
-        )
-    if column == "parameters":
-        return f"{value:,}"
-    unit = (
-        "ms a sentence (p50)"
-        if "latency_ms" in column
-        else "ms"
-        if "_ms" in column
-        else "MB"
-        if column.endswith("_mb") or "_mb_" in column
-        else ""
-    )
-    if "_per_s" in column:
-        unit = "sentences/s"
-    return f"{value:.2f} {unit}".strip()

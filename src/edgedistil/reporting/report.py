@@ -11,6 +11,7 @@ from ..store.fingerprint import fingerprint
 from ..store.store import Store
 from .ablation import ablation_tables
 from .cells import measured_cells
+from .filling import filler
 from .multiply import multiply_tables
 from .pareto import draw, frontier_tables
 from .peers import peers_table
@@ -21,7 +22,7 @@ from .training import training_rows
 from .training_table import training_tables
 
 # Raised when the same records would give another table or picture.
-REPORT_VERSION = 6
+REPORT_VERSION = 7
 FILES = ("results.csv", "results.parquet", "table.md", "pareto.png")
 
 
@@ -35,8 +36,9 @@ def report(outcomes: list[dict[str, Any]], store: Store, target: Path, reference
         references: names of published tables to set beside the rows (see ``reporting/references.py``).
     """
     # A line of training is told from the next by its overrides, a cell of the matrix by its names.
+    references_told = ("overrides", "roles", "output_dir") if references else ()
     told_by = ("status", "why", "fingerprint", "names", "folder", *(("overrides",) if _trains(outcomes) else ()))
-    identity = [{k: o.get(k) for k in told_by} for o in outcomes]
+    identity = [{k: o.get(k) for k in dict.fromkeys((*told_by, *references_told))} for o in outcomes]
     frontier = any(o.get("frontier") for o in outcomes)
     key = fingerprint({"version": REPORT_VERSION, "outcomes": identity, "references": references, "frontier": frontier})
     folder = store.find("report", key)
@@ -55,13 +57,13 @@ def _make(outcomes: list[dict[str, Any]], store: Store, key: str, references: li
     flat = training_rows(outcomes) if _trains(outcomes) else rows(outcomes)
     done = [r for r in flat if r["status"] == "done"]
     if _trains(outcomes):
-        parts = training_tables(flat, references)
+        parts = training_tables(flat, references, filler(outcomes))
     else:
         timed = [r for r in done if not r.get("emulated")]
         chosen = frontier_tables(timed) if frontier and timed else []
         cells = measured_cells(outcomes)
         parts = [*_matrices(flat), *chosen, *ablation_tables(cells), *multiply_tables(cells)]
-        parts += [*_peers(done), *(compared(name, timed) for name in references)]
+        parts += [*_peers(done), *(compared(name, done, filler(outcomes)) for name in references)]
     write_text(output / "table.md", "\n\n".join(parts) + "\n")
     write_text(output / "results.csv", as_csv(flat))
     if done:

@@ -6,10 +6,13 @@ from typing import Any
 
 from ..errors import UserError
 from ..store.files import read_json
+from .roles import role_facts
 
 _SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match", "pearson", "spearman")
 # of numbers
 _NUMBER_FIGURES = tuple(f"{m}_ci95_{side}" for m in ("pearson", "spearman") for side in ("low", "high"))
+# of masked language models, in nats; the perplexity is exp(MLM loss)
+LOSSES = ("mlm_loss", "soft_target_loss", "cosine_loss", "teacher_mlm_loss", "perplexity")
 # of questions with answer spans
 _SPAN_FIGURES = ("exact_match_ci95_low", "exact_match_ci95_high", "f1_ci95_low", "f1_ci95_high")
 
@@ -19,6 +22,7 @@ def row(outcome: dict[str, Any]) -> dict[str, Any]:
     names = outcome.get("names", {})
     flat: dict[str, Any] = {k: names.get(k) for k in ("model", "task", "compression", "device")}
     flat |= {"status": outcome["status"], "why": outcome.get("why"), "fingerprint": outcome.get("fingerprint")}
+    flat |= role_facts(outcome)
     if outcome["status"] == "done" and outcome.get("step") == "bench":
         record = Path(outcome["folder"]) / "record.json"
         if not record.is_file():
@@ -45,13 +49,14 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     flat: dict[str, Any] = {
         "seed": record.get("seed"),
         "pruning": _method(record, "pruning"),
+        "recovery": _method(record, "recovery"),
         # A cut within another budget has no ratio of its own.
         "pruning_ratio": _pruning(record).get("ratio", None if "target" in _pruning(record) else 0.0),
         "masked": _method(record, "pruning") == "magnitude",
         "quantization": _method(record, "quantization"),
         "kind": record["device"].get("kind"),
         "engine": record["device"].get("engine"),
-        "head": (record["compression"] or {}).get("graph", {}).get("head", "task"),
+        "head": "vocabulary" if str(model.get("head")).startswith("vocabulary") else "task",
         **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES, *_NUMBER_FIGURES) if m in quality},
         **{m: quality.get(m) for m in ("n", "right", "sample", "accuracy_ci95_low", "accuracy_ci95_high")},
     }
@@ -65,6 +70,10 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
     for key in ("flips", "accuracy_points", "max_logit_drift"):
         if key in quality.get("against_host", {}):
             flat[f"host_{key}"] = quality["against_host"][key]
+    flat |= {m: quality[m] for m in LOSSES if m in quality}
+    for key in ("mlm_loss_difference", "mlm_loss_difference_ci95_low", "mlm_loss_difference_ci95_high"):
+        if key in quality.get("against_parent", {}):
+            flat[f"parent_{key}"] = quality["against_parent"][key]
     for split, scores in (record.get("more_quality") or {}).items():
         flat |= {f"{split}_{m}": scores[m] for m in (*_SCORES, "n") if m in scores}
     flat |= _test_figures(record)

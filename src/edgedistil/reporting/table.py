@@ -13,7 +13,7 @@ def matrix(rows: list[Row]) -> str:
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("compression", lambda r: str(r["compression"]) + (" (masked)" if r.get("masked") else "")),
         (_score_name(rows), _accuracy),
-        ("Δ points (p)", _paired),
+        (_difference_name(rows), _paired),
         *_other_metrics(rows),
         *_test_columns(rows),
         ("p50 ms real / 32 / 128 tokens", _latency),
@@ -83,6 +83,7 @@ def _answers_of(r: Row, named: bool) -> str:
         "spans": ("questions; Δ of exact match", "McNemar's exact p"),
         "numbers": ("texts; Δ of Pearson's correlation", "the p of a permutation test"),
         "classes": ("sentences; Δ", "McNemar's exact p"),
+        "losses": ("texts, losses in nats at the same masked places; Δ of the MLM loss", "its 95 % (resampled texts)"),
     }[_kind(r)]
     answers = (
         f"n = {r['n']}{' (a sample)' if r['sample'] else ''} {what} and {test} are against the dense FP32 "
@@ -95,13 +96,23 @@ def _answers_of(r: Row, named: bool) -> str:
 
 
 def _score_name(rows: list[Row]) -> str:
-    names = {"spans": "EM / F1 % [95 % of F1]", "numbers": "Pearson × 100 [95 %]", "classes": "accuracy % [95 %]"}
+    names = {
+        "spans": "EM / F1 % [95 % of F1]",
+        "numbers": "Pearson × 100 [95 %]",
+        "classes": "accuracy % [95 %]",
+        "losses": "MLM loss (perplexity)",
+    }
     kinds = {_kind(r) for r in rows if r["status"] == "done"}
     return " or ".join(names[kind] for kind in sorted(kinds or {"classes"}))
 
 
+def _difference_name(rows: list[Row]) -> str:
+    return "Δ loss [95 %]" if {_kind(r) for r in rows if r["status"] == "done"} == {"losses"} else "Δ points (p)"
+
+
 def _kind(r: Row) -> str:
-    return "spans" if r.get("exact_match") is not None else "numbers" if r.get("pearson") is not None else "classes"
+    told = {"exact_match": "spans", "pearson": "numbers", "mlm_loss": "losses"}
+    return next((kind for figure, kind in told.items() if r.get(figure) is not None), "classes")
 
 
 def _accuracy(r: Row) -> str:
@@ -110,6 +121,8 @@ def _accuracy(r: Row) -> str:
         return f"{100 * r['exact_match']:.2f} / {100 * r['f1']:.2f} {interval}"
     if r.get("pearson") is not None:
         return f"{100 * r['pearson']:.2f} [{100 * r['pearson_ci95_low']:.1f}, {100 * r['pearson_ci95_high']:.1f}]"
+    if r.get("mlm_loss") is not None:
+        return f"{r['mlm_loss']:.4f} ({r['perplexity']:.4g})"
     if r.get("accuracy") is None:
         return "- (random weights)"
     return f"{100 * r['accuracy']:.2f} [{100 * r['accuracy_ci95_low']:.1f}, {100 * r['accuracy_ci95_high']:.1f}]"
@@ -118,6 +131,9 @@ def _accuracy(r: Row) -> str:
 def _paired(r: Row) -> str:
     if r.get("parent_pearson_points") is not None:
         return f"{r['parent_pearson_points']:+.2f} ({r['parent_permutation_p']:.2f})"
+    if r.get("parent_mlm_loss_difference") is not None:
+        low, high = (r[f"parent_mlm_loss_difference_ci95_{side}"] for side in ("low", "high"))
+        return f"{r['parent_mlm_loss_difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
     points = r.get("parent_exact_match_points", r.get("parent_accuracy_points"))
     return "" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
 
@@ -143,9 +159,15 @@ def _other_metrics(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
 
         return cell
 
+    losses = {"soft_target_loss": "soft-target loss", "cosine_loss": "1 − cosine"}
+
+    def loss(name: str) -> Callable[[Row], str]:
+        return lambda r: "" if r.get(name) is None else f"{r[name]:.4f}"
+
+    told = [(head, loss(name)) for name, head in losses.items() if any(r.get(name) is not None for r in rows)]
     found = {"f1": "F1 % (Δ)", "matthews_correlation": "MCC × 100 (Δ)", "spearman": "Spearman × 100 (Δ)"}
     present = [m for m in found if any(r.get(m) is not None and r.get("exact_match") is None for r in rows)]
-    return [(found[m], column(m)) for m in present]
+    return [*told, *((found[m], column(m)) for m in present)]
 
 
 def _test_columns(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:

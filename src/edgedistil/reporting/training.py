@@ -6,6 +6,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..store.files import read_json
+from .glue import glue_score
+from .roles import role_facts
 
 Row = dict[str, Any]
 # The parts of DistilBERT's triple loss in the order of the paper's formula: weight in the objective, measured loss.
@@ -54,7 +56,7 @@ def _row(outcome: dict[str, Any], common: set[str]) -> Row:
     flat: Row = {k: names.get(k) for k in ("model", "task")}
     own = [o for o in outcome.get("overrides", []) if o not in common and option(o) != "seed"]
     flat |= {"run": BETWEEN.join(own), "status": outcome["status"], "why": outcome.get("why")}
-    flat |= {"step": outcome.get("step"), "fingerprint": outcome.get("fingerprint")}
+    flat |= {"step": outcome.get("step"), "fingerprint": outcome.get("fingerprint")} | role_facts(outcome)
     if outcome["status"] != "done":
         return flat
     file = Path(outcome["folder"]) / "artifact.json"
@@ -62,7 +64,10 @@ def _row(outcome: dict[str, Any], common: set[str]) -> Row:
         raise UserError(f"the model {outcome['folder']} is no longer in the store; run the sweep again")
     artifact = read_json(file)
     flat |= {"seed": artifact["options"].get("seed"), "removed": removed(artifact["options"])}
-    return flat | _figures(artifact["facts"]) | {"folder": outcome["folder"]}
+    flat |= _figures(artifact["facts"]) | {"folder": outcome["folder"]}
+    score = glue_score(flat)
+    # With a single metric it is that metric again.
+    return flat if score is None or not flat.get("role") else flat | {"glue_score": round(score, 6)}
 
 
 def removed(options: dict[str, Any]) -> str | None:

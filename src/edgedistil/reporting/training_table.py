@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from .references import beside, compared
+from .glue import macro_rows
+from .references import Fill, about_losses, beside, compared
 from .table import markdown
 from .training import BETWEEN, START, Row, option
 
@@ -19,23 +20,28 @@ _MEASURED = (
     ("cosine_loss", "1 − cos", "{:.4f}"),
     ("perplexity", "perplexity", "{:,.1f}"),
 )
+# Of validation, but no scores.
+_COUNTS = ("validation_n", "validation_texts_in_train", "validation_windows")
 Column = tuple[str, Callable[[list[Row]], str]]
 
 
-def training_tables(rows: list[Row], references: list[str]) -> list[str]:
+def training_tables(rows: list[Row], references: list[str], fill: Fill | None = None) -> list[str]:
     """Tables and the notes that a reader needs, a line for each run; runs that differ in their seed alone are one line.
 
     Args:
         references: published tables whose figures stand beside the lines that they are about.
+        fill: says of a cell that a published table asks for how to make it.
     """
     done = [r for r in rows if r["status"] == "done"]
     learnt = [r for r in done if r["step"] == "pretrain"]
     tuned = [r for r in done if r["step"] != "pretrain"]
     parts = []
     if learnt:
-        parts += [*_language_models(_groups(learnt), references), *_notes(learnt)]
+        parts += [*_language_models(_groups(learnt), [n for n in references if about_losses(n)]), *_notes(learnt)]
     if tuned:
-        parts += [_classifiers(_groups(tuned)), *(compared(name, tuned) for name in references if not learnt)]
+        parts.append(_classifiers(_groups(tuned)))
+        others = [n for n in references if not about_losses(n)]
+        parts += [compared(name, [*tuned, *macro_rows(tuned)], fill) for name in others]
     parts += [f"{r['status']}: {r['run'] or r['model']}: {r['why'] or ''}" for r in rows if r["status"] != "done"]
     return parts
 
@@ -103,6 +109,8 @@ def _classifiers(groups: list[list[Row]]) -> str:
         columns.append((f"{key.removeprefix('validation_')} %", partial(_spread, key=key, form="{:.2f}", scale=100)))
     columns.append(("accuracy's 95 %", lambda g: _interval(g, "validation_accuracy")))
     columns.append(("n", lambda g: _spread(g, "validation_n", "{:,.0f}")))
+    if any("validation_texts_in_train" in r for g in groups for r in g):
+        columns.append(("of them in train too", lambda g: _spread(g, "validation_texts_in_train", "{:,.0f}")))
     columns.append(("parameters", lambda g: _spread(g, "parameters", "{:,.0f}")))
     if any("teacher_retention" in r for g in groups for r in g):
         columns.append(("retention of the teacher %", lambda g: _spread(g, "teacher_retention", "{:.1f}", 100)))
@@ -111,7 +119,7 @@ def _classifiers(groups: list[list[Row]]) -> str:
 
 
 def _is_score(key: str) -> bool:
-    return key.startswith("validation_") and key != "validation_n" and "_ci95_" not in key
+    return key.startswith("validation_") and key not in _COUNTS and "_ci95_" not in key
 
 
 def _leading(groups: list[list[Row]]) -> list[Column]:

@@ -34,7 +34,7 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
     if options["model"]["origin"] == "folder":
         network = load_classifier(Path(runtime["location"]))
     else:
-        with hub_errors(runtime["location"]):
+        with hub_errors(runtime["location"], options["model"]):
             network = (
                 AutoModelForSequenceClassification.from_pretrained(
                     runtime["location"],

@@ -151,7 +151,7 @@ def adopt(request: dict[str, Any]) -> dict[str, Any]:
     if options["model"]["origin"] == "folder":
         network = load_span_model(Path(runtime["location"]))
     else:
-        with hub_errors(runtime["location"]):
+        with hub_errors(runtime["location"], options["model"]):
             network = AutoModelForQuestionAnswering.from_pretrained(
                 runtime["location"], dtype="float32", **hub_arguments(options["model"])
             ).eval()

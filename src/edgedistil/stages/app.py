@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..config.schemas import register
 from ..errors import UserError
+from ..reporting.outcomes import outcomes
 from ..store.store import Store
 from . import sweep
 
@@ -57,7 +58,7 @@ def launch(main: Callable[[], Any]) -> None:
     if folder is None:
         # One of Hydra's own flags (--cfg, --info, ...): it has answered.
         return
-    cells = sweep.outcomes(folder)
+    cells = outcomes(folder)
     if not cells:
         _stop(UserError(f"no cell of the sweep left an outcome in {folder}"))
     from ..reporting.show import show

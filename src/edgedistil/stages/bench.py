@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from ..config.allowed import MASKED_LM
 from ..config.canonical import QUALITY_ALONE
 from ..config.question_answering import QUESTION_ANSWERING
 from ..measurement.calibration import peak_of, product_of, saturation_warning
@@ -23,6 +24,7 @@ from ..tasks.examples import Examples, load
 from ..tasks.source import Source
 from ..tasks.training_part import class_names, test_part
 from . import asking
+from .language_quality import lines_and_ids
 from .scores import PREDICTIONS_FILE, more_quality_of, quality_of, test_quality_of
 from .site import Site, site_of
 from .telling import telling
@@ -189,6 +191,8 @@ def _inputs(request: dict[str, Any], folder: Path) -> tuple[Sequence[tuple[str, 
     task = request["options"]["task"]
     if task["kind"] == QUESTION_ANSWERING:
         return asking.inputs(request, folder)
+    if task["kind"] == MASKED_LM:
+        return lines_and_ids(request, folder)
     texts = _validation(request, folder).texts
     return texts, encode(load_tokenizer(folder, task["max_length"]), texts)
 

@@ -8,6 +8,7 @@ from ..config.canonical import QUALITY_ALONE, canonical_compression, compression
 from ..config.compatibility import why_impossible
 from ..config.device import canonical_device
 from ..config.exported import why_not_exported
+from ..config.language_model import LINE_OPTIONS
 from ..config.quantization import at_load, reads_texts
 from ..config.question_answering import QUESTION_ANSWERING, WINDOW_OPTIONS, check_windows
 from ..devices.availability import identify, why_missing
@@ -17,11 +18,13 @@ from ..models.origin import Origin
 from ..store.store import Store
 from ..tasks.source import Source
 from ..tasks.source import locate as locate_data
+from ..tasks.texts import locate as locate_texts
 from .augmented import augmented_inputs, augmented_name
 from .base import check_taken_as_it_is, locate_base
 from .compression_chain import compressed_steps
+from .language_chain import language_steps
 from .measuring import OWN_BASELINES, record_step
-from .pretraining_chain import depth_of, pretraining_steps
+from .pretraining_chain import depth_of
 from .step import Step
 from .taught import locate_teacher, taught_step
 from .trainer_options import compilation, resolve_trainer, split_trainer
@@ -81,7 +84,9 @@ class Planner:
         self.origin = self.base.origin
         self.teacher = None if self.masked_lm else locate_teacher(self)
         self.depth = depth_of(self)
-        if not self.masked_lm:
+        if self.masked_lm:
+            self.data = locate_texts(cfg["task"], "validation", store.digests)
+        else:
             self.data = locate_data(cfg["task"], store.digests, needs_train=self._needs_train())
         self._fit_lengths()
 
@@ -110,7 +115,10 @@ class Planner:
                 "model.weights=random is a twin for speed and size alone: python bench.py model.weights=random"
             )
         if self.masked_lm:
-            return Cell(names, pretraining_steps(self, names))
+            made = language_steps(self, names)
+            if self.stage == "bench":
+                made["record"] = record_step(self, made, names)
+            return Cell(names, made)
         steps = {"model": self._trained(names)}
         if self.compression is not None and not self.origin.bare_onnx:
             steps |= compressed_steps(self, steps["model"], names)
@@ -192,7 +200,8 @@ class Planner:
 
     def task(self, *extra: str) -> dict[str, Any]:
         """What of the task enters a step's options; ``extra`` names keys that only some steps read."""
-        keys = (*_TASK_KEYS, *(WINDOW_OPTIONS if self.answers_questions else ()), *extra)
+        of_kind = WINDOW_OPTIONS if self.answers_questions else LINE_OPTIONS if self.masked_lm else ()
+        keys = (*_TASK_KEYS, *of_kind, *extra)
         wanted = {k: self.cfg["task"][k] for k in keys}
         if "more_splits" in wanted:
             # Where they are read from is in the data's identity.
@@ -208,7 +217,7 @@ class Planner:
 
     def data_of(self, *splits: str) -> Source:
         """The data's identity cut down to the splits that a step reads."""
-        if not self.data.files:
+        if self.masked_lm or not self.data.files:
             return self.data
         wanted = [s for s in splits if s in self.data.files]
         return Source(

@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from ..config import hub
 from ..errors import UserError
 from ..store.files import read_json, write_json
 from . import ranks
@@ -24,7 +25,7 @@ def main(request_file: str) -> int:
     """Run the step that ``request_file`` asks for; returns the exit code."""
     _die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "filelock", "fsspec", "matplotlib"):
+    for noisy in ("httpx", "httpx2", "filelock", "fsspec", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It logs each failed import over several lines beside the exception that we turn into one.
     logging.getLogger("hydra").setLevel(logging.CRITICAL)
@@ -48,6 +49,8 @@ def main(request_file: str) -> int:
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Import the step's function and call it; returns its facts (JSON values)."""
+    # Before the libraries are imported: what it finds decides whether they ask the hub.
+    hub.prepare(request["options"])
     module, function = STEPS[request["step"]][0].split(":")
     facts: dict[str, Any] = getattr(importlib.import_module(module), function)(request)
     return facts

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from ..config.allowed import MASKED_LM
 from ..learning.quiet import quiet
 from .budgeted import budget_here, cost_here
 from .changed import leave_changed
@@ -55,6 +56,11 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
     check_nodes(pruning["importance"], "compression.pruning.importance")
     torch.manual_seed(options["seed"])
     dense = copy.deepcopy(network)
+    if options["task"]["kind"] == MASKED_LM:
+        batches = _hidden_tokens(request, network)
+        facts = shrink(network, dense, batches, pruning, build(pruning["importance"]))
+        log.info("kept %s in %g s", facts["layers"], facts["seconds"])
+        return facts | {"calibration_sentences": _count(batches)}
     tokenizer = load_tokenizer(source, options["task"]["max_length"])
     texts = material(request, tokenizer, network.config.pad_token_id or 0)
     batches = texts.batches(pruning["calibration_sentences"])
@@ -71,6 +77,18 @@ def _cut(network: Any, request: dict[str, Any]) -> dict[str, Any]:
         held_out = answered(dense, texts.held_out_batches())
         facts["held_out"] = compare(network, held_out) | {"texts": _count(held_out)}
     return facts | {"calibration_sentences": _count(batches)}
+
+
+def _hidden_tokens(request: dict[str, Any], network: Any) -> list[dict[str, Any]]:
+    """Texts of the training corpus with some tokens hidden."""
+    from ..config.build import build
+    from ..tasks.corpus import Corpus
+    from .masked_texts import calibration_batches, vocabulary_of
+
+    options, corpus = request["options"], Corpus(Path(request["inputs"]["corpus"]))
+    known = vocabulary_of(Path(request["inputs"]["model"]), corpus, network.config.vocab_size)
+    count, seed = options["pruning"]["calibration_sentences"], options["seed"]
+    return calibration_batches(corpus, build(options["masking"])(known), network.config.pad_token_id or 0, count, seed)
 
 
 def units_of(network: Any) -> list[tuple[int, int]]:

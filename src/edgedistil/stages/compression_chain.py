@@ -34,7 +34,7 @@ def compressed_steps(plan: "Planner", trained: Step, names: dict[str, str]) -> d
         options = {"pruning": pruning, **(texts if pruning["method"] == "structured" else {})}
         if pruning.get("between", {"method": "none"})["method"] != "none":
             options |= {"scheduler": _scheduler(plan, pruning["between"]), "trainer": _trainer(plan)}
-        here = _precision_here(plan, quantization)
+        here = precision_here(plan, quantization)
         model = steps["pruned"] = pruning_step(plan, model, label + pruning_label(pruning), options, runtime, here)
     if pruning["method"] != "none" and recovery["method"] != "none":
         how = f"{label}{pruning_label(pruning)} + {_length(recovery)}"
@@ -107,11 +107,11 @@ def _export(
     inputs: dict[str, Step] | None = None,
 ) -> Step:
     assert plan.compression is not None
-    options = {"quantization": _precision_here(plan, quantization), "graph": plan.compression["graph"], **(texts or {})}
+    options = {"quantization": precision_here(plan, quantization), "graph": plan.compression["graph"], **(texts or {})}
     return Step("export", label, options, {"model": model, **(inputs or {})}, runtime or plan.common)
 
 
-def _precision_here(plan: "Planner", quantization: dict[str, Any]) -> dict[str, Any]:
+def precision_here(plan: "Planner", quantization: dict[str, Any]) -> dict[str, Any]:
     """The precision with the form of its weights decided for the device."""
     if quantization.get("weights") != "auto":
         return quantization
@@ -124,4 +124,4 @@ def _precision_here(plan: "Planner", quantization: dict[str, Any]) -> dict[str, 
 def _trained_for(plan: "Planner", quantization: dict[str, Any]) -> dict[str, Any]:
     """What of a precision changes its rounding; the gate's bounds do not."""
     rounding = ("method", "embeddings", "weights", "block_size", "accuracy_level")
-    return {k: v for k, v in _precision_here(plan, quantization).items() if k in rounding}
+    return {k: v for k, v in precision_here(plan, quantization).items() if k in rounding}

@@ -67,7 +67,7 @@ def _written(request: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     weights = read_model(Path(request["inputs"]["model"]))
     planned = plan(weights, request)
     parts = _save_graph(request, planned)
-    facts = {"onnx_bytes_by_part": parts, "structure": _structure(weights), **_counts(weights), **planned.facts}
+    facts = {"onnx_bytes_by_part": parts, "structure": structure(weights), **counts(weights), **planned.facts}
     return facts, planned
 
 
@@ -79,7 +79,7 @@ def _with_vocabulary_head(request: dict[str, Any], planned: Any) -> dict[str, An
 
     weights = replace(planned.weights, head=vocabulary_head(planned.weights.encoder))
     parts = _save_graph(request, replace(planned, weights=weights))
-    return {"onnx_bytes_by_part": parts, "head": "vocabulary, random weights", **_counts(weights)}
+    return {"onnx_bytes_by_part": parts, "head": "vocabulary, random weights", **counts(weights)}
 
 
 def _save_graph(request: dict[str, Any], planned: Any) -> dict[str, int]:
@@ -138,7 +138,8 @@ def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:
     }
 
 
-def _counts(weights: Any) -> dict[str, Any]:
+def counts(weights: Any) -> dict[str, Any]:
+    """Parameters, share of zeros among the encoder's products, and GFLOP at some lengths."""
     import numpy as np
 
     from ..measurement.flops import graph_flops
@@ -156,7 +157,8 @@ def _counts(weights: Any) -> dict[str, Any]:
     }
 
 
-def _structure(weights: Any) -> list[dict[str, int]]:
+def structure(weights: Any) -> list[dict[str, int]]:
+    """Heads and FFN width of each layer."""
     return [{"heads": layer.heads, "ffn": layer.ffn_in.bias.size} for layer in weights.encoder.layers]
 
 

@@ -6,17 +6,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ..config.places import store_root
 from ..config.validation import validate
 from ..errors import StepError, UserError
+from ..reporting.outcomes import CELL_FILE
 from ..reporting.references import check as check_references
+from ..reporting.roles import check as check_roles
 from ..store.files import write_json
 from ..store.store import Store
 from .chain import Cell, Planner
 from .runner import ensure
-from .sweep import CELL_FILE, remove_with_empty_parents
+from .sweep import remove_with_empty_parents
 
 log = logging.getLogger("edgedistil")
 # The step whose artifact a stage is asked for.
@@ -42,6 +44,7 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
     try:
         plain = validate(cfg)
         check_references(plain.get("report", {}).get("references") or [])
+        check_roles(plain.get("report", {}).get("roles"))
         store = Store(store_root(plain["store"]["root"]))
         cell = Planner(plain, store, stage, dict(hydra.runtime.choices), sweep, sys.stderr.isatty()).cell()
         names = cell.names
@@ -65,10 +68,17 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
         "output_dir": str(folder),
         "store": str(store_root(cfg.store.root)),
         "references": list(cfg.get("report", {}).get("references") or []),
+        **_roles(cfg),
         **({"frontier": True} if cfg.get("report", {}).get("frontier") else {}),
     }
     write_json(folder / CELL_FILE, outcome)
     return outcome
+
+
+def _roles(cfg: DictConfig) -> dict[str, Any]:
+    roles = cfg.get("report", {}).get("roles")
+    found = check_roles(OmegaConf.to_container(roles, resolve=True)) if OmegaConf.is_dict(roles) else {}
+    return {"roles": found} if found else {}
 
 
 def _make(stage: str, cell: Cell, store: Store, plain: dict[str, Any], sweep: str | None) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class _Measuring:
         }
         # Random weights, be it of a head alone, have no answers worth asking for.
         self._random = plan.origin.random or "head" in (plan.compression or {}).get("graph", {})
+        # Its scores are losses, which steps of their own find.
+        self._by_losses = "evaluated" in steps
         self._inputs: dict[str, Step] = {}
         self._workers: dict[str, dict[str, Any]] = {}
 
@@ -57,7 +59,7 @@ class _Measuring:
         used = self._torch if device["engine"] == "torch" else self._engine
         used = self._on_phone if self._kind == "android" else used
         self._add_candidate(used)
-        if "head" in (plan.compression or {}).get("graph", {}):
+        if self._by_losses or "head" in (plan.compression or {}).get("graph", {}):
             # PyTorch's model and the peers have the task's head.
             device = device | {"baselines": [b for b in device["baselines"] if b == "onnxruntime_fp32"]}
         for baseline in [] if plan.origin.bare_onnx else device["baselines"]:
@@ -175,6 +177,11 @@ class _Measuring:
         """Answers to the validation split and, of candidate and parent, to the test part of the training split, unless
         the weights are random and answers mean nothing."""
         plan = self._plan
+        if self._by_losses:
+            loss = {"predictions": "evaluated", "parent_predictions": "parent_evaluated"}.get(key)
+            if loss:
+                self._inputs[loss] = self._steps[loss]
+            return
         if self._random:
             return
         options = {

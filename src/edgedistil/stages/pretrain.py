@@ -28,11 +28,12 @@ def pretrain(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.folder import count_parameters, save_model
     from ..tasks.corpus import Corpus
     from ..tasks.corpus_data import CorpusDataModule
+    from .masked_texts import vocabulary_of
 
     lightning.seed_everything(options["seed"], verbose=False)
     train, held_out = (Corpus(Path(request["inputs"][name])) for name in ("train", "held_out"))
     network, teacher = _models(request, output)
-    vocabulary = _vocabulary(output, train, network)
+    vocabulary = vocabulary_of(output, train, network.config.vocab_size)
     data = CorpusDataModule(
         train, held_out, network.config.pad_token_id or 0, seed=options["seed"], **options["loader"]
     )
@@ -95,21 +96,6 @@ def _models(request: dict[str, Any], output: Path) -> tuple[Any, Any]:
         save_tokenizer(where, options["teacher"], scratch)
         check_same_vocabulary(scratch, output)
     return load_masked_lm(location, options["model"], needs_head=False), teacher
-
-
-def _vocabulary(folder: Path, train: Any, network: Any) -> Any:
-    import torch
-    from tokenizers import Tokenizer
-
-    from ..learning.masking import Vocabulary
-    from ..models.vocabulary import check_vocabulary_fits
-    from ..tasks.corpus import special_tokens
-
-    counts = torch.zeros(network.config.vocab_size, dtype=torch.int64)
-    check_vocabulary_fits(len(train.counts), len(counts))
-    counts[: len(train.counts)] = torch.from_numpy(train.counts.copy())
-    special = special_tokens(Tokenizer.from_file(str(folder / "tokenizer.json")))
-    return Vocabulary(counts, special.mask, special.all)
 
 
 def _measure(module: Any, data: Any, request: dict[str, Any]) -> dict[str, float]:

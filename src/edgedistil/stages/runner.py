@@ -88,7 +88,7 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
     (work / "rendezvous").unlink(missing_ok=True)
     several = ranks.processes(step.options) > 1
     if several:
-        leader().start(work / "request.json", _variables(step))
+        leader().start(work / "request.json", _variables(step, store))
     watch, alive = os.pipe()
     try:
         # The children watch `watch`: end of file means that this process is gone. They also inherit the locks.
@@ -98,7 +98,7 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
                 pass_fds=(watch, *locks),
-                env=_environment(step, watch) | place,
+                env=_environment(step, store, watch) | place,
             )
             for place in ranks.places(step.options)
         ]
@@ -145,19 +145,21 @@ def leader() -> ranks.Leader:
     return ranks.Leader()
 
 
-def _environment(step: Step, watch: int) -> dict[str, str]:
+def _environment(step: Step, store: Store, watch: int) -> dict[str, str]:
     several = ranks.processes(step.options) > 1
     inherited = ranks.without_slurm(os.environ) if several else ranks.without_place(os.environ)
-    return {**inherited, **_variables(step), "EDGEDISTIL_PARENT": str(watch)}
+    return {**inherited, **_variables(step, store), "EDGEDISTIL_PARENT": str(watch)}
 
 
-def _variables(step: Step) -> dict[str, str]:
+def _variables(step: Step, store: Store) -> dict[str, str]:
     """What a step's processes find in their environment beside what this one has."""
     keep = {k: v for k, v in KEEP_MEMORY.items() if k not in os.environ} if step.name in _TRAINING else {}
     return {
         **keep,
         "OMP_NUM_THREADS": str(step.runtime.get("threads") or _threads(step)),
         "TOKENIZERS_PARALLELISM": "false",
+        # Where token ids of large splits are kept (tasks/token_cache.py): store.root may name another than this has.
+        "EDGEDISTIL_STORE": str(store.root),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -8,6 +8,7 @@ from ..measurement.quality import against_parent, agreement, quality
 from ..measurement.regression_quality import regression_against_host, regression_against_parent, regression_quality
 from ..tasks.metrics import decided
 from . import asking
+from .language_quality import language_quality
 
 PREDICTIONS_FILE = "predictions.safetensors"
 
@@ -16,6 +17,8 @@ def quality_of(request: dict[str, Any], answers: str, parent: str = "parent_pred
     """Scores of the answers that an input holds, paired with the parent's where they are there; None where there are
     none (random weights, PyTorch's)."""
     options, inputs = request["options"], request["inputs"]
+    if "evaluated" in inputs:
+        return language_quality(request, answers)
     if answers not in inputs:
         return None
     sample = {"sample": options["task"]["limit_validation"] is not None}

@@ -24,6 +24,8 @@ STEPS: dict[str, tuple[str, int]] = {
     "qat": ("edgedistil.stages.quantisation_aware:quantisation_aware", 1),
     "trim": ("edgedistil.stages.trim:trim", 2),
     "export": ("edgedistil.stages.export:export", 3),
+    "export_language": ("edgedistil.stages.language_export:export_language", 1),
+    "evaluate_language": ("edgedistil.stages.language_evaluation:evaluate_language", 1),
     "adopt_onnx": ("edgedistil.stages.adopt:adopt_onnx", 1),
     "peer": ("edgedistil.peers.convert:convert", 1),
     "predict": ("edgedistil.stages.bench:predict", 2),

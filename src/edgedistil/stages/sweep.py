@@ -1,4 +1,4 @@
-"""What belongs to a whole multirun: its manifest, written when it starts, and where its cells leave their outcomes."""
+"""What belongs to a whole multirun: its manifest, written when it starts."""
 
 import shutil
 import sys
@@ -8,10 +8,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from ..store.files import read_json, write_json
+from ..reporting.outcomes import MANIFEST_FILE
+from ..store.files import write_json
 
-MANIFEST_FILE = "sweep.json"
-CELL_FILE = "cell.json"
 # The sweep that this process started; jobs may run elsewhere and tell by files only.
 started: dict[str, Path] = {}
 
@@ -36,15 +35,13 @@ class SweepCallback(Callback):
 
 
 def _jobs(config: DictConfig) -> list[list[str]] | None:
-    """The overrides of every job to come, as Hydra's own sweeper will split them; None for other sweepers."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    """The overrides of every job to come, as the sweeper will split them; None for sweepers of others."""
+    from hydra_plugins.compose_once import jobs_of
 
     if not str(config.hydra.sweeper._target_).endswith(("BasicSweeper", "ComposeOnceSweeper")):
         return None
-    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
-    return [list(job) for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for job in batch]
+    sweeper = config.hydra.sweeper
+    return jobs_of(sweeper.params, sweeper.get("also"), list(config.hydra.overrides.task))
 
 
 def forget_if_no_job_ran() -> None:
@@ -63,12 +60,3 @@ def remove_with_empty_parents(folder: Path) -> None:
             parent.rmdir()
         except OSError:
             return
-
-
-def outcomes(folder: Path) -> list[dict[str, Any]]:
-    """The cells of a sweep or of a single run, in the order of their jobs."""
-    single = folder / CELL_FILE
-    if single.is_file():
-        return [read_json(single)]
-    found = [p for p in folder.glob(f"*/{CELL_FILE}") if p.parent.name.isdigit()]
-    return [read_json(p) for p in sorted(found, key=lambda p: int(p.parent.name))]

@@ -107,7 +107,7 @@ def teacher_logits(request: dict[str, Any]) -> dict[str, Any]:
     return {"texts": len(logits), "classes": logits.shape[1], "tokens": sum(len(row[0]) for row in data)}
 
 
-def compute_logits(network: Any, data: list[Any], device: Any) -> Any:
+def compute_logits(network: Any, data: Sequence[Any], device: Any) -> Any:
     """Logits ``[texts, classes]`` in float32 on the CPU, in the order of ``data`` (rows of ids, types and label)."""
     import torch
 

@@ -62,7 +62,8 @@ def _scan(store: Store, seen: set[tuple[int, int]]) -> Iterator[Entry]:
 
 
 def collect(store: Store, keep_days: float, everything: bool = False) -> tuple[int, float]:
-    """Remove artifacts made more than ``keep_days`` ago (or all), abandoned work and old failures.
+    """Remove artifacts made more than ``keep_days`` ago (or all), abandoned work, old failures, and token ids of splits
+    that nothing read for so long.
 
     Work that a living process holds the lock of is left alone, and so is what it reads.
 
@@ -84,6 +85,12 @@ def collect(store: Store, keep_days: float, everything: bool = False) -> tuple[i
         if everything or failure.stat().st_mtime < limit:
             failure.unlink()
     shutil.rmtree(store.root / "trash", ignore_errors=True)
+    for folder in (store.root / "tokens").glob("*"):
+        # Touched whenever they are read; a process that has them mapped keeps them until it ends.
+        if everything or folder.stat().st_mtime < limit:
+            size = sum(p.stat().st_size for p in folder.rglob("*")) / 1e6
+            shutil.rmtree(folder, ignore_errors=True)
+            removed, freed = removed + 1, freed + size
     for work in (store.root / "work").glob("*"):
         if not everything and max(p.stat().st_mtime for p in [work, *work.rglob("*")]) >= limit:
             # A killed training of today goes on from its checkpoint tomorrow.
@@ -96,6 +103,11 @@ def collect(store: Store, keep_days: float, everything: bool = False) -> tuple[i
         except BlockingIOError:
             continue
     return removed, freed
+
+
+def token_mb(store: Store) -> float:
+    """MB of the token ids that are kept of large splits; they are made again when they are gone."""
+    return sum(p.stat().st_size for p in (store.root / "tokens").glob("*/*")) / 1e6
 
 
 def _inputs_of_running_steps(store: Store) -> set[str]:

@@ -9,6 +9,7 @@ from torch import Tensor, stack, tensor
 from .encode import encode_with_types
 from .epochs import EpochBatches
 from .examples import Examples
+from .token_cache import Tokens, kept
 
 
 class LengthGroupedBatches(EpochBatches):
@@ -69,10 +70,38 @@ def collate(rows: list[tuple[Any, ...]], pad_id: int) -> dict[str, Tensor]:
     return {**batch, "teacher_logits": stack(more[0])} if more else batch
 
 
-def rows(tokenizer: Any, examples: Examples) -> list[tuple[list[int], list[int], float]]:
-    """(token ids, token types, label) of each example; of a regression the label is its number."""
+class KeptRows(Sequence[tuple[list[int], list[int], float]]):
+    """(token ids, token types, label) of examples whose tokens lie in the store; read when they are asked for.
+
+    Args:
+        places: where each example stands in ``tokens``.
+    """
+
+    def __init__(self, tokens: Tokens, places: Sequence[int], labels: Sequence[Any]) -> None:
+        self._tokens, self._places, self._labels = tokens, places, labels
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return (*self._tokens[self._places[index]], self._labels[index])
+
+
+def rows(tokenizer: Any, examples: Examples) -> Sequence[tuple[list[int], list[int], float]]:
+    """(token ids, token types, label) of each example; of a regression the label is its number.
+
+    Of large splits they come from the store's cache of the whole split.
+    """
     if not len(examples):
         return []
+    whole = examples.whole or examples
+    places = range(len(examples)) if examples.places is None else examples.places
+    # A few texts of a large split are not worth making them all.
+    found = kept(tokenizer, whole.texts, make=2 * len(examples) >= len(whole))
+    if found is not None:
+        return KeptRows(found, places, examples.labels)
     ids, types = encode_with_types(tokenizer, examples.texts)
     labels: Sequence[float] = examples.labels
     return list(zip(ids, types, labels, strict=True))

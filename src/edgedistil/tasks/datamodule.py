@@ -1,5 +1,6 @@
 """The LightningDataModule of a text classification task."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,20 @@ from torch.utils.data import DataLoader
 from .batching import LengthGroupedBatches, collate, rows
 from .examples import Examples
 from .resumption import Resumable
+
+
+class _Taught(Sequence[Any]):
+    """Rows with a teacher's logits as one entry more, put together when they are asked for."""
+
+    def __init__(self, rows: Sequence[Any], logits: torch.Tensor) -> None:
+        assert len(rows) == len(logits), "the logits are of other texts"
+        self._rows, self._logits = rows, logits
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return (*self._rows[index], self._logits[index])
 
 
 class TextDataModule(Resumable):
@@ -34,9 +49,9 @@ class TextDataModule(Resumable):
         super().__init__()
         self._collate = partial(collate, pad_id=pad_id)
         self._batch_size, self._group, self._seed = batch_size, group_by_length, seed
-        self._train: list[Any] = rows(tokenizer, train)
+        self._train: Sequence[Any] = rows(tokenizer, train)
         if teacher_logits is not None:
-            self._train = [(*row, logits) for row, logits in zip(self._train, teacher_logits, strict=True)]
+            self._train = _Taught(self._train, teacher_logits)
         self._held_out = rows(tokenizer, held_out)
 
     def train_dataloader(self) -> Any:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from .token_cache import kept
 
 
 def load_tokenizer(folder: Path, max_length: int) -> Any:
@@ -23,11 +24,14 @@ def load_tokenizer(folder: Path, max_length: int) -> Any:
 
 def encode(tokenizer: Any, texts: list[tuple[str, ...]]) -> list[list[int]]:
     """Token ids of each text or pair, special tokens included."""
-    inputs = [t[0] if len(t) == 1 else t for t in texts]
-    return [e.ids for e in tokenizer.encode_batch(inputs)]
+    return encode_with_types(tokenizer, texts)[0]
 
 
 def encode_with_types(tokenizer: Any, texts: list[tuple[str, ...]]) -> tuple[list[list[int]], list[list[int]]]:
-    """Token ids and token types (0 for the first text, 1 for the second)."""
+    """Token ids and token types (0 for the first text, 1 for the second); of many texts from the store's cache."""
+    found = kept(tokenizer, texts)
+    if found is not None:
+        ids, types = zip(*found, strict=True)
+        return list(ids), list(types)
     encodings = tokenizer.encode_batch([t[0] if len(t) == 1 else t for t in texts])
     return [e.ids for e in encodings], [e.type_ids for e in encodings]

@@ -2,11 +2,13 @@
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
+from .row_checks import check_ids, check_texts
 from .source import Source
+from .tables import read_columns
 
 # Tried in this order when task.text_columns is not given; the second of a pair only if it is there.
 _USUAL_COLUMNS = (
@@ -30,13 +32,18 @@ class Examples:
     texts: list[tuple[str, ...]]
     labels: list[int] | list[float]
     label_names: list[str]
+    # What these were taken from and where they stand in it: token ids are kept of whole splits.
+    whole: "Examples | None" = field(default=None, compare=False, repr=False)
+    places: list[int] | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, indices: list[int]) -> "Examples":
         """The examples at ``indices``, in that order."""
-        return Examples([self.texts[i] for i in indices], [self.labels[i] for i in indices], self.label_names)
+        texts, labels = [self.texts[i] for i in indices], [self.labels[i] for i in indices]
+        places = indices if self.places is None else [self.places[i] for i in indices]
+        return Examples(texts, labels, self.label_names, self.whole or self, places)
 
 
 def load(task: dict[str, Any], source: Source, split: str, label_names: list[str] | None, seed: int) -> Examples:
@@ -47,12 +54,15 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
         label_names: the order of the classes; None infers it from the split (sorted), for training only.
 
     Raises:
-        UserError: missing columns, unknown or missing labels, an empty split, a split with a single class.
+        UserError: missing columns, texts or labels, unknown labels, an empty text, two rows with one id, an empty
+            split, a split with a single class.
     """
     columns = read_columns(task, source, split)
     text_columns, label_column = _choose_columns(task, columns)
     texts = list(zip(*(_strings(columns[c], c, split) for c in text_columns), strict=True))
     raw = columns[label_column]
+    check_texts(texts, text_columns, split)
+    check_ids({k: v for k, v in columns.items() if k not in (*text_columns, label_column)}, texts, raw, split)
     if task.get("regression"):
         names, examples = [SCORE], Examples(texts, _numbers(raw, split), [SCORE])
     else:
@@ -111,60 +121,6 @@ def whole_texts(examples: Examples) -> list[int]:
     return sorted(whole)
 
 
-def read_columns(task: dict[str, Any], source: Source, split: str) -> dict[str, list[Any]]:
-    """One split's columns, from a file, a generator or the hub.
-
-    Raises:
-        UserError: there is no such file, or it can't be read.
-    """
-    if source.files:
-        if split not in source.files:
-            raise UserError(f"task {task['name']!r} has no {split} file; give task.{split}=FILE")
-        return _read_file(source.files[split])
-    if "generator" in source.identity:
-        from .generated import generate
-
-        return generate(split, **source.identity["generator"])
-    return _read_hub(task, split)
-
-
-def _read_file(path: str) -> dict[str, list[Any]]:
-    import pandas
-
-    kind = path.lower()
-    try:
-        if kind.endswith(".parquet"):
-            frame = pandas.read_parquet(path)
-        elif kind.endswith((".jsonl", ".json")):
-            frame = pandas.read_json(path, lines=kind.endswith(".jsonl"))
-        else:
-            frame = pandas.read_csv(
-                path,
-                sep="\t" if kind.endswith(".tsv") else ",",
-                encoding="utf-8-sig",
-                keep_default_na=False,
-                na_values=[""],
-            )
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path!r} can't be read: {str(error).splitlines()[0]}") from error
-    return {str(name): frame[name].tolist() for name in frame.columns}
-
-
-def _read_hub(task: dict[str, Any], split: str) -> dict[str, list[Any]]:
-    import datasets
-
-    name = task[f"{split}_split"]
-    try:
-        table = datasets.load_dataset(task["hub"], task["hub_config"], split=name, revision=task["revision"])
-    except (OSError, ConnectionError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(
-            f"the data set {task['hub']!r} can't be had from the hub ({first}). Give the files: "
-            f"task.data_dir=FOLDER with {name}.parquet, or task.train=... task.validation=..."
-        ) from error
-    return {column: table[column][:] for column in table.column_names}
-
-
 def _choose_columns(task: dict[str, Any], columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], str]:
     present = ", ".join(columns)
     wanted = tuple(task["text_columns"] or ())
@@ -188,7 +144,10 @@ def _choose_columns(task: dict[str, Any], columns: dict[str, list[Any]]) -> tupl
 def _strings(values: list[Any], column: str, split: str) -> list[str]:
     for row, value in enumerate(values):
         if not isinstance(value, str):
-            raise UserError(f"row {row + 1} of the {split} split has no text in column {column!r} (got {value!r})")
+            raise UserError(
+                f"row {row + 1} of the {split} split has no text in column {column!r} (got {value!r}): fill it or "
+                "remove the row"
+            )
     return values
 
 
@@ -267,4 +226,5 @@ def _limit(examples: Examples, limit: int | None, seed: int) -> Examples:
     if limit is None or limit >= len(examples):
         return examples
     # Shuffled first: several public data sets are sorted by label.
-    return examples.take(sorted(random.Random(seed).sample(range(len(examples)), limit)))
+    drawn = examples.take(sorted(random.Random(seed).sample(range(len(examples)), limit)))
+    return replace(drawn, whole=None, places=None)

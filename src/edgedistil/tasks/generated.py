@@ -1,13 +1,17 @@
-"""Texts made by rule, for demos and tests: reviews with negation, contrast and intensity.
+"""Texts made by rule, for demos and tests: reviews with negation, contrast and intensity, and the way to the others.
 
 The validation split uses adjectives that training never shows, so a model without pretrained knowledge stays near
 chance on many sentences and damage by compression can be seen. Labels are flipped at random in a stated share of all
 sentences, so a perfect score is out of reach by design.
 """
 
+import importlib
 import random
+from collections.abc import Callable
 from typing import Any
 
+# Beside reviews; each is the function generate_NAME of the module generated_NAME.
+OTHER_KINDS = ("pairs", "three_classes", "similarity", "acceptability", "spans")
 _GOOD = {
     "train": (
         "great",
@@ -90,18 +94,17 @@ def generate(
 
     Args:
         split: ``train`` or ``validation``.
-        name: which generator: ``reviews``, or ``spans`` (questions, see :mod:`.generated_spans`).
-        train, validation: how many texts each split has.
-        label_noise: share of reviews whose label is flipped.
+        name: which generator: ``reviews``, or a module of its own (:mod:`.generated_pairs`,
+            :mod:`.generated_three_classes`, :mod:`.generated_similarity`, :mod:`.generated_acceptability`,
+            :mod:`.generated_spans`).
+        train, validation: how many texts, pairs or questions each split has.
+        label_noise: share of labels that are wrong.
+
+    Raises:
+        UserError: there is no such generator.
     """
-    if name == "spans":
-        from .generated_spans import generate_spans
-
-        return generate_spans(split, train, validation, seed)
     if name != "reviews":
-        from ..errors import UserError
-
-        raise UserError(f"task.generator.name={name!r} is unknown; allowed: reviews, spans")
+        return _other_kind(name)(split, train, validation, seed, label_noise)
     chance = random.Random(f"{name}-{seed}-{split}")
     sentences, labels = [], []
     for _ in range(train if split == "train" else validation):
@@ -109,6 +112,16 @@ def generate(
         sentences.append(_review(chance, positive, split))
         labels.append(int(positive != (chance.random() < label_noise)))
     return {"sentence": sentences, "label": labels}
+
+
+def _other_kind(name: str) -> Callable[[str, int, int, int, float], dict[str, list[Any]]]:
+    if name not in OTHER_KINDS:
+        from ..errors import UserError
+
+        raise UserError(f"task.generator.name={name!r} is unknown; allowed: {', '.join(('reviews', *OTHER_KINDS))}")
+    module = importlib.import_module(f".generated_{name}", __package__)
+    found: Callable[[str, int, int, int, float], dict[str, list[Any]]] = getattr(module, f"generate_{name}")
+    return found
 
 
 def _review(chance: random.Random, positive: bool, split: str) -> str:

@@ -7,6 +7,8 @@ validation split never stand in training.
 import random
 from typing import Any
 
+from ..errors import UserError
+
 _NAMES = {
     "train": ("anna", "boris", "clara", "david", "emma", "felix", "greta", "henry", "ida", "jonas", "karl", "lena"),
     "validation": ("maria", "nils", "olga", "peter", "rosa", "simon"),
@@ -17,13 +19,21 @@ _TIMES = ("on monday", "on friday", "at noon", "at night", "in spring", "in wint
 _FILLERS = ("nobody knew why .", "it was raining .", "that surprised the neighbours .", "then all was quiet .")
 
 
-def generate_spans(split: str, train: int, validation: int, seed: int) -> dict[str, list[Any]]:
+def generate_spans(
+    split: str, train: int, validation: int, seed: int, label_noise: float = 0.0
+) -> dict[str, list[Any]]:
     """Columns of one split as SQuAD has them: id, title, context, question, answers {text, answer_start}.
 
     Args:
         split: ``train`` or ``validation``.
         train, validation: how many questions each split has; each context has three.
+        label_noise: must be 0: every answer is right.
+
+    Raises:
+        UserError: other noise is asked for.
     """
+    if label_noise:
+        raise UserError(f"task.generator.label_noise={label_noise}: generated questions have none; leave it out")
     chance = random.Random(f"spans-{seed}-{split}")
     count = train if split == "train" else validation
     columns: dict[str, list[Any]] = {name: [] for name in ("id", "title", "context", "question", "answers")}

@@ -6,7 +6,7 @@ heads, calibrates ranges, recovers or counts word pieces asks :func:`material` a
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -112,7 +112,7 @@ class Texts:
     def answers_found(self, tokenizer: Any) -> dict[str, Any]:
         return {}
 
-    def _rows(self, limit: int) -> list[tuple[list[int], list[int], float]]:
+    def _rows(self, limit: int) -> Sequence[tuple[list[int], list[int], float]]:
         examples = training_part(self._request, limit)
         check_enough(len(examples), limit, self._request["options"]["task"])
         return rows(self._tokenizer, examples)
@@ -203,7 +203,7 @@ class Windows:
         return parts
 
 
-def collated(data: list[tuple[list[int], list[int], float]], pad_id: int) -> list[dict[str, Tensor]]:
+def collated(data: Sequence[tuple[list[int], list[int], float]], pad_id: int) -> list[dict[str, Tensor]]:
     """Rows of :func:`.batching.rows` in batches of like lengths."""
     data = sorted(data, key=lambda row: len(row[0]))
     return [collate(data[i : i + _BATCH], pad_id) for i in range(0, len(data), _BATCH)]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
-from .examples import read_columns
 from .source import Source
+from .tables import read_columns
 
 _COLUMNS = ("context", "question", "answers")
 

@@ -127,6 +127,8 @@ def _existing(path: Path, option: str) -> Path:
     path = path.expanduser().absolute()
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{option}: {path.name!r} is of an unknown kind; allowed: {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise UserError(f"{option}: {str(path)!r} is a folder, not a file (a folder of splits: task.data_dir)")
     if not path.is_file():
         raise UserError(f"{option}: no file {str(path)!r}; check the path (it is taken from the folder you are in)")
     return path

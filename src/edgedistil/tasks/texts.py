@@ -10,7 +10,9 @@ from typing import Any
 from ..config.places import data_root
 from ..errors import UserError
 from ..store.fingerprint import DigestCache
+from .python_docs import digest, paragraphs
 from .source import Source
+from .tables import hub_table
 
 SUFFIXES = (".parquet", ".txt")
 # Bytes without a line end after which a file is taken for no text of lines. An encyclopedia's longest articles on one
@@ -34,6 +36,10 @@ def locate(task: dict[str, Any], split: str, digests: DigestCache) -> Source:
                 raise UserError(f"task.{split}: {str(path)!r} is empty; give a file with one text a line")
         identity = {"files": [digests.digest(path) for path in files]}
         return Source(identity, {f"{i:06d}": str(path) for i, path in enumerate(files)})
+    if task["generator"]:
+        if task["generator"] != {"name": "python_docs"}:
+            raise UserError(f"task.generator={task['generator']!r} is unknown; of texts: {{name: python_docs}}")
+        return Source({"python_docs": digest(split), "split": split})
     if task["hub"]:
         if not task["revision"]:
             raise UserError(f"task.revision is empty: pin the commit of the hub data set {task['hub']!r}")
@@ -87,7 +93,9 @@ def read(source: Source, column: str) -> Iterator[str]:
     Raises:
         UserError: not UTF-8, a line without an end, a column that is not there, a hub that can't be reached.
     """
-    if not source.files:
+    if "python_docs" in source.identity:
+        yield from paragraphs(source.identity["split"])
+    elif not source.files:
         yield from _of_hub(source.identity, column)
     for key in sorted(source.files):
         path = Path(source.files[key])
@@ -133,17 +141,7 @@ def _of_parquet(path: Path, column: str) -> Iterator[str]:
 
 
 def _of_hub(identity: dict[str, Any], column: str) -> Iterator[str]:
-    import datasets
-
-    try:
-        table = datasets.load_dataset(
-            identity["hub"], identity["hub_config"], split=identity["split"], revision=identity["revision"]
-        )
-    except (OSError, ConnectionError, ValueError) as error:
-        raise UserError(
-            f"the data set {identity['hub']!r} can't be had from the hub ({str(error).splitlines()[0]}). Give files: "
-            "task.data_dir=FOLDER, or task.train=... task.validation=..."
-        ) from error
+    table = hub_table(identity, identity["split"])
     if column not in table.column_names:
         raise UserError(f"{identity['hub']} has no column {column!r} among: {', '.join(table.column_names)}")
     for row in table:
