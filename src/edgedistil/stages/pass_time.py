@@ -70,6 +70,9 @@ def pass_time(
     counts = {"threads": threads, "generations": generations, "passes": passes, "burst": burst, "texts": texts}
     _check(models, engine, counts, pad_to)
     groups = [model_group(name, "--models") | ({"weights": "random"} if random_weights else {}) for name in models]
+    made = [name for name, group in zip(models, groups, strict=True) if group["origin"] == "recipe"]
+    if made and not random_weights:
+        raise UserError(f"--models: {made[0]} is what a training makes: give the folder that it left, or --random")
     chosen = task_group(task) | ({"data_dir": str(data)} if data is not None else {})
     if chosen["kind"] != "sequence_classification":
         raise UserError(f"--task={task} is of kind {chosen['kind']}: a pass is over texts, e.g. stsb, mrpc, sst2")
