@@ -43,6 +43,11 @@ def repositories(models: dict[str, Path]) -> dict[str, dict[str, bytes]]:
             **{name: (models["distilbert_encoder"] / name).read_bytes() for name in names},
             "tokenizer_config.json": b'{"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64}',
         },
+        # As many an older repository: weights that only unpickling would load.
+        "models/tiny/pickled": {
+            "config.json": (models["distilbert_encoder"] / "config.json").read_bytes(),
+            "pytorch_model.bin": b"a pickle",
+        },
         "datasets/tiny/reviews": {
             "README.md": CARD.encode(),
             "small/train-00000-of-00001.parquet": parquet("train"),
@@ -131,6 +136,7 @@ def test_a_revision_that_is_none(
 
 @pytest.mark.parametrize(("changes", "needle"), [
     (["model.location=tiny/nothing"], "the model 'tiny/nothing' can't be had from the hub (no such repository"),
+    (["model.location=tiny/pickled"], "has no model.safetensors, and pickled weights are never loaded: name a commit"),
     (["task.validation_split=dev"], "has no split 'dev'"),
 ])
 def test_what_the_hub_does_not_have(

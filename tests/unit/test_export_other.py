@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from edgedistil.compression.sublayers import sublayers
+from edgedistil.compression.vocabulary import trim_embeddings
 from edgedistil.config.exported import why_not_exported
 from edgedistil.devices.host import saturates_int8
 from edgedistil.errors import UserError
@@ -20,6 +21,7 @@ from edgedistil.models.folder import save_model
 from edgedistil.models.reference import write_reference
 from edgedistil.models.shrunken import load_classifier
 from edgedistil.stages.export import export
+from edgedistil.workers.torch import TorchEngine
 
 NATIVE = "s8_7bit" if saturates_int8() else "s8"
 INT8 = {"method": "int8_dynamic", "embeddings": True, "weights": NATIVE, "max_rms": 0.3, "min_agreement": 0.9}
@@ -103,6 +105,29 @@ def test_mobilebert_has_both_axes_dynamic_and_its_padding_counts_for_nothing(
         expected = model(**{name: torch.tensor(values) for name, values in feed.items()}).logits.numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.ptp(expected[:, 0]) > 1e-2, "the same answer to everything proves nothing"
+
+
+def test_a_pair_has_token_types_in_pytorch_too(mobilebert: Path, sentence_ids: list[list[int]]) -> None:
+    engine = TorchEngine()
+    engine.load({"folder": str(mobilebert), "threads": 1, "max_length": 32, "text": ["the film"]})
+    ids = sentence_ids[0]
+    types = [0, 0] + [1] * (len(ids) - 2)
+    with torch.inference_mode():
+        inputs = {"input_ids": torch.tensor([ids]), "token_type_ids": torch.tensor([types])}
+        expected = load_classifier(mobilebert)(**inputs).logits[0].tolist()
+    assert engine.predict_ids(ids, types) == pytest.approx(expected, abs=1e-5)
+    assert engine.predict_ids(ids, [0] * len(ids)) != pytest.approx(expected, abs=1e-3)
+
+
+def test_a_mobilebert_loses_word_pieces_as_others_do(mobilebert: Path, sentence_ids: list[list[int]]) -> None:
+    model = load_classifier(mobilebert)
+    with torch.inference_mode():
+        before = model(input_ids=torch.tensor([sentence_ids[0]])).logits
+        kept = sorted({0, *sentence_ids[0]})
+        trim_embeddings(model, kept, 32)
+        after = model(input_ids=torch.tensor([[kept.index(i) for i in sentence_ids[0]]])).logits
+    assert (model.config.vocab_size, model.config.max_position_embeddings) == (len(kept), 32)
+    torch.testing.assert_close(after, before)
 
 
 @pytest.mark.parametrize("tables", [True, False])

@@ -108,8 +108,9 @@ def test_bare_onnx_file_takes_its_tokenizer_from_beside_it_or_from_a_folder(
 
 
 def test_hub_model_must_be_pinned(locate: Callable[..., Origin]) -> None:
-    assert refusal(lambda: locate("org/name", "hub")) == \
-        "model.revision is empty: pin the commit of the hub model 'org/name'"
+    assert refusal(lambda: locate("org/name", "hub")) == (
+        "model.revision is empty: pin the commit of the hub model 'org/name' (model.revision=COMMIT), or take its "
+        "shape alone with model.weights=random")
     found = locate("org/name", "hub", revision="abc")
     assert found == Origin({"origin": "hub", "location": "org/name", "revision": "abc", "convert_to": None}, "org/name",
                            False)

@@ -119,6 +119,7 @@ def test_padded_texts_have_a_mask_that_says_so(tiny_folder: Callable[..., Path])
     ({"models": ["bert_base"]}, "--models=bert_base: give two or more of different names"),
     ({"models": ["a/x", "b/x"]}, "give two or more of different names"),
     ({"models": ["bert_base", "nope"]}, "--models='nope' is no folder; give one of bert_base, distil_minilm"),
+    ({"models": ["minilm", "student_minilm"], "random_weights": False}, "student_minilm is what a training makes"),
     ({"task": "nope"}, "--task='nope' is no option of conf/task; allowed: .*sst2"),
     ({"task": "squad"}, "--task=squad is of kind question_answering: a pass is over texts"),
     ({"generations": 0}, "--generations=0 must be at least 1"), ({"burst": 0}, "--burst=0 must be at least 1"),

@@ -3,14 +3,19 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from edgedistil.config.places import embedded_model_folder
+from edgedistil.config.schemas import Model
 from edgedistil.errors import UserError
 from edgedistil.models.origin import locate
+from edgedistil.stages.base import locate_base
+from edgedistil.stages.named import model_group
 from edgedistil.stages.twin import twin
 from edgedistil.store.fingerprint import DigestCache
 from edgedistil.tasks.encode import load_tokenizer
@@ -131,3 +136,31 @@ def test_other_architectures_have_twins_too(tmp_path: Path, tokenizer_file: Path
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == [
         "MobileBertForSequenceClassification"
     ]
+
+
+def test_a_twin_of_a_bert_that_would_be_turned_into_a_distilbert_is_one(
+    tokenizer_at_hand: Path, digests: DigestCache, tiny_folder: Callable[..., Path]
+) -> None:
+    folder = tiny_folder("bert")
+    model = MODEL | {"origin": "folder", "location": str(folder), "architecture": None}
+    assert locate(model, digests).identity["architecture"]["model_type"] == "bert"
+    assert locate(model | {"convert_to": "distilbert"}, digests).identity["architecture"] == {
+        "model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "activation": "gelu",
+        "vocab_size": json.loads((folder / "config.json").read_text())["vocab_size"], "max_position_embeddings": 64,
+    }
+
+
+def test_a_twin_of_what_a_recipe_makes_is_its_shape_and_trains_nothing(
+    tokenizer_at_hand: Path, digests: DigestCache
+) -> None:
+    plan = SimpleNamespace(
+        cfg={"model": asdict(Model()) | model_group("student_minilm") | {"weights": "random"},
+             "task": {"kind": "sequence_classification"}},
+        store=SimpleNamespace(digests=digests), choices={"model": "student_minilm"},
+    )
+    base = locate_base(plan, "model")
+    assert (base.step, base.origin.random) == (None, True)
+    assert base.origin.identity["architecture"]["n_layers"] == 3
+    plan.cfg["model"]["architecture"] = None
+    with pytest.raises(UserError, match=r"model\.weights=random needs the shape of 'wikitext2_student'"):
+        locate_base(plan, "model")

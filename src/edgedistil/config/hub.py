@@ -67,6 +67,13 @@ def explain(error: BaseException, kind: str, name: str, revision: str | None) ->
     if "RepositoryNotFoundError" in kinds or "DatasetNotFoundError" in kinds:
         return cannot_be_had(kind, name, "no such repository, or a private one: check the name, or set HF_TOKEN")
     said = " ".join(str(error).split()) or type(error).__name__
+    if kind == _MODEL and "does not appear to have a file named model.safetensors" in said:
+        return cannot_be_had(
+            kind,
+            name,
+            f"revision {revision} has no model.safetensors, and pickled weights are never loaded: name a commit that "
+            "has one with model.revision=COMMIT, or save the model as a folder with save_pretrained",
+        )
     return cannot_be_had(kind, name, said if len(said) <= 200 else f"{said[:200]}...")
 
 

@@ -111,6 +111,8 @@ def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
         architecture = dict(model["architecture"])
     elif model["origin"] != "hub" and (source / "config.json").is_file():
         architecture = json.loads((source / "config.json").read_text())
+        if model["convert_to"] == "distilbert" and architecture.get("model_type") == "bert":
+            architecture = _as_distilbert(architecture)
     else:
         raise UserError(
             f"model.weights=random needs the shape of {model['location']!r}: "
@@ -137,6 +139,20 @@ def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
     }
     positions, kind = architecture.get("max_position_embeddings", 512), architecture["model_type"]
     return Origin(identity, str(tokenizer), fine_tuned=True, random=True, max_positions=positions, model_type=kind)
+
+
+def _as_distilbert(bert: dict[str, Any]) -> dict[str, Any]:
+    """The shape that :mod:`edgedistil.models.conversion` turns a BERT of this config into."""
+    names = {
+        "vocab_size": "vocab_size",
+        "max_position_embeddings": "max_position_embeddings",
+        "dim": "hidden_size",
+        "n_layers": "num_hidden_layers",
+        "n_heads": "num_attention_heads",
+        "hidden_dim": "intermediate_size",
+        "activation": "hidden_act",
+    }
+    return {"model_type": "distilbert"} | {new: bert[old] for new, old in names.items() if old in bert}
 
 
 def _shaped(origin: Origin, config: dict[str, Any]) -> Origin:

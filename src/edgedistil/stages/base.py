@@ -40,7 +40,8 @@ def locate_base(plan: "Planner", group: str, same_task: bool = False) -> Base:
         UserError: nothing there, recipes that need each other, a recipe of another task.
     """
     model = chosen_model(plan.cfg, group)
-    if model["origin"] != "recipe":
+    # A twin is no outcome of a training: it is its architecture.
+    if model["origin"] != "recipe" or model["weights"] == "random":
         origin = origins.locate(model, plan.store.digests, head_of(plan.cfg["task"]["kind"]))
         return Base(origin, None, base_name(plan.cfg, plan.choices, group), _tokenizer(plan, origin))
     name = model["location"]

@@ -8,7 +8,7 @@ from ..config.schemas import Model, Task
 from ..errors import UserError
 
 # Options of conf/model that name no model by themselves.
-_NO_MODELS = ("folder", "recipe", "student_minilm")
+_NO_MODELS = ("folder", "recipe")
 _CONF = Path(__file__).resolve().parents[3] / "conf"
 
 

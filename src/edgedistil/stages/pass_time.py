@@ -21,13 +21,12 @@ from ..reporting.table import markdown
 from ..store.files import write_json
 from ..workers.client import Worker, WorkerError
 from .named import model_group, task_group
+from .pass_models import prepare
 
 RECORD_SCHEMA = 1
 # As validity.py knows real texts, whose halves may differ.
 _SCENARIO = "real"
 _WARM_UP_CALLS, _WARM_UP_LIMIT = 8, 12
-# Texts on which an exported graph is held against PyTorch's answers.
-_REFERENCE_TEXTS = 8
 _SESSIONS = {
     "torch": "eager, scaled-dot-product attention, set_num_threads(threads), inference_mode",
     "onnxruntime": "FP32 graph, intra_op_num_threads=threads, other options default",
@@ -70,13 +69,16 @@ def pass_time(
     counts = {"threads": threads, "generations": generations, "passes": passes, "burst": burst, "texts": texts}
     _check(models, engine, counts, pad_to)
     groups = [model_group(name, "--models") | ({"weights": "random"} if random_weights else {}) for name in models]
+    made = [name for name, group in zip(models, groups, strict=True) if group["origin"] == "recipe"]
+    if made and not random_weights:
+        raise UserError(f"--models: {made[0]} is what a training makes: give the folder that it left, or --random")
     chosen = task_group(task) | ({"data_dir": str(data)} if data is not None else {})
     if chosen["kind"] != "sequence_classification":
         raise UserError(f"--task={task} is of kind {chosen['kind']}: a pass is over texts, e.g. stsb, mrpc, sst2")
     names = [_name(name) for name in models]
     with tempfile.TemporaryDirectory(prefix="edgedistil-pass-time-") as scratch:
         stand = Path(scratch)
-        facts, rows = _prepare(dict(zip(names, groups, strict=True)), chosen, stand, engine, texts, pad_to, seed)
+        facts, rows = prepare(dict(zip(names, groups, strict=True)), chosen, stand, engine, texts, pad_to, seed)
         if facts["texts"] < generations:
             raise UserError(f"--generations={generations}, but there are only {facts['texts']} texts to share out")
         cores, unpinned_because = quietest_cores(threads)
@@ -182,93 +184,6 @@ def _check(models: list[str], engine: str, numbers: dict[str, int | None], pad_t
 
 def _name(model: str) -> str:
     return Path(model).name
-
-
-def _prepare(
-    groups: dict[str, dict[str, Any]],
-    task: dict[str, Any],
-    stand: Path,
-    engine: str,
-    limit: int | None,
-    pad_to: int | None,
-    seed: int,
-) -> tuple[dict[str, Any], dict[str, list[list[int]]]]:
-    """Put each model with a head where its worker finds it; returns facts, and each model's token ids of each text."""
-    from ..models import origin
-    from ..store.fingerprint import DigestCache
-    from ..tasks import source
-    from ..tasks.encode import encode_with_types, load_tokenizer
-    from ..tasks.examples import load
-
-    digests = DigestCache(stand / "digests.json")
-    data = source.locate(task, digests, needs_train=False)
-    located = {name: origin.locate(group, digests) for name, group in groups.items()}
-    for name, found in located.items():
-        if found.bare_onnx or (pad_to or 0) > (found.max_positions or pad_to or 0):
-            what = "is a bare ONNX file" if found.bare_onnx else f"knows positions up to {found.max_positions}"
-            raise UserError(f"{name} {what}: give a model folder, or a --pad-to that it knows")
-    whole = load(task | {"limit_validation": None}, data, "validation", task["labels"], seed)
-    texts = list(whole.texts)
-    random.Random(seed).shuffle(texts)
-    texts = texts[:limit]
-    longest = min(
-        [task["max_length"] if pad_to is None else pad_to, *(o.max_positions or 512 for o in located.values())]
-    )
-    rows, facts = {}, {}
-    for name, found in located.items():
-        network, note = _written(found, whole.label_names or ["score"], stand / name, seed)
-        ids, types = encode_with_types(load_tokenizer(stand / name, longest), texts)
-        rows[name] = ids
-        facts[name] = {
-            "random_weights": found.random,
-            "origin": found.identity,
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "tokens": {"mean": round(sum(map(len, ids)) / len(ids), 2), "longest": max(map(len, ids))},
-            **({"tokenizer": note} if note else {}),
-        }
-        if engine == "onnxruntime":
-            _export(network, stand / name, ids[:_REFERENCE_TEXTS], types[:_REFERENCE_TEXTS])
-    about = {"name": task["name"], "split": "validation", "max_length": longest, "data": data.identity}
-    return {"task": about, "texts": len(texts), "all_texts": len(whole), "models": facts}, rows
-
-
-def _written(found: Any, names: list[str], folder: Path, seed: int) -> tuple[Any, str | None]:
-    """The network of an origin with a classification head, written into ``folder``; a note about its tokenizer."""
-    from ..models.folder import save_model
-    from ..models.loading import load_for_training, save_tokenizer
-    from ..models.shrunken import load_classifier
-    from .twin import write_twin
-
-    folder.mkdir()
-    if found.random:
-        return write_twin(found.identity, found.location, names, folder, folder.name, seed)
-    from ..learning.quiet import quiet
-
-    quiet()
-    import torch
-
-    torch.manual_seed(seed)
-    taken = found.fine_tuned and found.identity["origin"] == "folder"
-    network = (
-        load_classifier(Path(found.location)) if taken else load_for_training(found.location, found.identity, names)
-    )
-    save_model(network, folder, {"title": folder.name, "lines": []})
-    save_tokenizer(found.location, found.identity, folder)
-    return network.eval(), None
-
-
-def _export(network: Any, folder: Path, ids: list[list[int]], types: list[list[int]]) -> None:
-    """Put ``model.onnx`` beside a model folder's own files, through the parity gate."""
-    from ..models.reference import write_reference
-    from .export import export
-
-    write_reference(network, folder, ids, types, seed=0)
-    options = {"quantization": {"method": "none"}, "graph": {"padding": True}}
-    made = folder / "graph"
-    made.mkdir()
-    export({"options": options, "inputs": {"model": str(folder)}, "output": str(made), "label": folder.name})
-    for name in ("model.onnx", "model.onnx.data"):
-        (made / name).rename(folder / name)
 
 
 def _measure(
