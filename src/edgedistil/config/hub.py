@@ -80,7 +80,7 @@ def data_set_cache(revision: str) -> Path:
 def _wanted(node: Any) -> Iterator[Wanted]:
     """Every hub model (``origin: hub``) and hub data set (``hub: NAME``) that is named anywhere in the options."""
     if isinstance(node, dict):
-        if node.get("origin") == "hub":
+        if node.get("origin") == "hub" and node.get("revision"):
             yield Wanted(_MODEL, node["location"], node["revision"])
         if node.get("hub") and node.get("revision"):
             yield Wanted(_DATA_SET, node["hub"], node["revision"])
