@@ -28,14 +28,14 @@ from edgedistil.tasks.splits import split_facts
 task = {"name": "imdb", "text_columns": ["text"], "label_column": "label", "labels": ["negative", "positive"],
         "limit_train": None, "limit_validation": None, "held_out": 0.02}
 files = {"train": str(data_root() / "imdb/train.parquet"), "validation": str(data_root() / "imdb/test.parquet")}
-begin = time.monotonic()
+begin, cpu = time.monotonic(), time.process_time()
 train, validation = (load(task, Source({}, files), split, None, 1) for split in files)
 parts = divide(train, task, 1)
 facts = split_facts(None, {}, train.texts, validation.texts)
 tokenizer = load_tokenizer(embedded_model_folder(), 512)
 data = TextDataModule(tokenizer, train.take(parts.train), train.take(parts.held_out), 0, 32, True, 1)
 batch = next(iter(data.train_dataloader()))
-facts["seconds"] = time.monotonic() - begin
+facts["seconds"], facts["cpu_seconds"] = time.monotonic() - begin, time.process_time() - cpu
 facts["sum"] = int(batch["input_ids"].sum())
 if sys.argv[1:] == ["all"]:
     ids, types = encode_with_types(tokenizer, validation.texts)
@@ -58,10 +58,9 @@ def loads(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
-    # The faster of two second starts, because this machine may be busy.
-    first, *later = start("all"), start(), start()
-    print(first, *later)
-    return [first, min(later, key=lambda facts: facts["seconds"])]
+    found = [start("all"), start()]
+    print(*found)
+    return found
 
 
 def test_123_texts_stand_in_both_splits(loads: list[dict[str, Any]]) -> None:
@@ -70,8 +69,9 @@ def test_123_texts_stand_in_both_splits(loads: list[dict[str, Any]]) -> None:
 
 def test_the_second_start_takes_seconds_and_gives_the_same_batch(loads: list[dict[str, Any]]) -> None:
     first, second = loads
-    assert second["seconds"] < 5
-    assert first["seconds"] > second["seconds"]
+    # One thread does it all, so on a machine that is free this is the time on the clock too.
+    assert second["cpu_seconds"] < 5
+    assert first["cpu_seconds"] > second["cpu_seconds"]
     assert first["sum"] == second["sum"]
 
 
