@@ -113,6 +113,8 @@ def test_tables_of_the_pinned_commit_serve_without_a_hub(tmp_path: Path, caplog:
     prepare({"data": DATA})
     assert hub.os.environ["HF_HUB_OFFLINE"] == "1"
     assert "what the cache has at the pinned revision is taken" in caplog.text
+    (tmp_path / "datasets" / "edgedistil" / "def" / "Some___other_data").mkdir()
+    prepare({"data": {**DATA, "hub": "Some/OtherData"}})
     assert "can't be had" in refusal({"data": {**DATA, "revision": "other"}})
     assert "can't be had" in refusal({"data": {**DATA, "hub": "some/other"}})
 
