@@ -18,7 +18,7 @@ from edgedistil.tasks.datamodule import TextDataModule
 from edgedistil.tasks.encode import encode, encode_with_types, load_tokenizer
 from edgedistil.tasks.examples import Examples
 
-SINGLES = [(f"the film number is good {'really ' * (i % 7)}bad",) for i in range(60)]
+SINGLES = [(f"the film number is good {'really ' * (i % 12)}bad",) for i in range(60)]
 PAIRS = [(text, "it was a long day and night" if i % 2 else "") for i, (text,) in enumerate(SINGLES)]
 
 

@@ -87,7 +87,7 @@ def data_set_cache(revision: str) -> Path:
 def _wanted(node: Any) -> Iterator[Wanted]:
     """Every hub model (``origin: hub``) and hub data set (``hub: NAME``) that is named anywhere in the options."""
     if isinstance(node, dict):
-        if node.get("origin") == "hub":
+        if node.get("origin") == "hub" and node.get("revision"):
             yield Wanted(_MODEL, node["location"], node["revision"])
         if node.get("hub") and node.get("revision"):
             yield Wanted(_DATA_SET, node["hub"], node["revision"])
@@ -151,10 +151,15 @@ def _no_such_revision(wanted: Wanted) -> UserError:
 def _cached(wanted: Wanted) -> bool:
     if wanted.kind == _DATA_SET:
         folder = data_set_cache(wanted.revision)
-        return folder.is_dir() and any(folder.glob(f"{wanted.name.replace('/', '___')}*"))
+        # ``datasets`` calls it owner___my_data when it is owner/MyData.
+        return folder.is_dir() and any(_plain(p.name) == _plain(wanted.name) for p in folder.iterdir())
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(wanted.name, "config.json", revision=wanted.revision), str)
+
+
+def _plain(name: str) -> str:
+    return name.replace("/", "").replace("_", "").lower()
 
 
 def _first(reasons: Iterator[str | None]) -> str | None:

@@ -83,10 +83,20 @@ class KeptRows(Sequence[tuple[list[int], list[int], float]]):
     def __len__(self) -> int:
         return len(self._places)
 
+    def lengths(self) -> list[int]:
+        """Tokens of each text; no id is read for it."""
+        found: list[int] = self._tokens.lengths()[list(self._places)].tolist()
+        return found
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         return (*self._tokens[self._places[index]], self._labels[index])
+
+
+def lengths(data: Sequence[tuple[Any, ...]]) -> list[int]:
+    """Tokens of each row of :func:`rows`."""
+    return data.lengths() if isinstance(data, KeptRows) else [len(row[0]) for row in data]
 
 
 def rows(tokenizer: Any, examples: Examples) -> Sequence[tuple[list[int], list[int], float]]:

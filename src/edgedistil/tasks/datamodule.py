@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from .batching import LengthGroupedBatches, collate, rows
+from .batching import LengthGroupedBatches, collate, lengths, rows
 from .examples import Examples
 from .resumption import Resumable
 
@@ -50,17 +50,17 @@ class TextDataModule(Resumable):
         self._collate = partial(collate, pad_id=pad_id)
         self._batch_size, self._group, self._seed = batch_size, group_by_length, seed
         self._train: Sequence[Any] = rows(tokenizer, train)
+        self._lengths = lengths(self._train)
         if teacher_logits is not None:
             self._train = _Taught(self._train, teacher_logits)
         self._held_out = rows(tokenizer, held_out)
 
     def train_dataloader(self) -> Any:
-        lengths = [len(row[0]) for row in self._train]
-        sampler = LengthGroupedBatches(lengths, self._batch_size, self._seed, self._group, **self.share())
+        sampler = LengthGroupedBatches(self._lengths, self._batch_size, self._seed, self._group, **self.share())
         self.place(sampler)
         return DataLoader(self._train, batch_sampler=sampler, collate_fn=self._collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> Any:
-        batches = list(LengthGroupedBatches([len(r[0]) for r in self._held_out], 2 * self._batch_size, 0))
+        batches = list(LengthGroupedBatches(lengths(self._held_out), 2 * self._batch_size, 0))
         own = self.own(batches)
         return DataLoader(self._held_out, batch_sampler=own, collate_fn=self._collate)  # type: ignore[arg-type]

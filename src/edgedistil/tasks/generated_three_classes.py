@@ -83,11 +83,11 @@ def _pair(chance: random.Random, label: str, split: str) -> tuple[str, str]:
     if label == "entailment":
         shapes = (
             "the {noun} is {here}",
-            "there is a {kind} {here}",
+            "there is {a_kind} {here}",
             "the {noun} is {like}",
             "the {noun} is not {unlike}",
         )
-    if label == "contradiction":
+    elif label == "contradiction":
         shapes = (
             "the {noun} is {unlike}",
             "the {noun} is {there}",
@@ -95,7 +95,7 @@ def _pair(chance: random.Random, label: str, split: str) -> tuple[str, str]:
             "the {noun} is not {like}",
         )
     elif chance.random() < 0.3:
-        return f"the {like} {kind} is {here}", f"there is a {noun} {here}"
+        return f"the {like} {kind} is {here}", f"there is {_article(noun)} {here}"
     else:
         shapes = (
             "the {noun} is {other}",
@@ -103,5 +103,9 @@ def _pair(chance: random.Random, label: str, split: str) -> tuple[str, str]:
             "a man sees the {noun}",
             "the {noun} is not {other}",
         )
-    words = {"noun": noun, "kind": kind, "like": like, "unlike": unlike, "other": other, "here": here, "there": there}
-    return premise, chance.choice(shapes).format(**words)
+    names = {"noun": noun, "kind": kind, "a_kind": _article(kind), "here": here, "there": there}
+    return premise, chance.choice(shapes).format(**names, like=like, unlike=unlike, other=other)
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

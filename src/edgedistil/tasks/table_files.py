@@ -75,7 +75,9 @@ def _parquet(path: str) -> dict[str, list[Any]]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        # read_table would import pyarrow's data sets, and pandas with them.
+        with pyarrow.parquet.ParquetFile(path) as file:
+            table = file.read()
     except (pyarrow.ArrowException, ValueError) as error:
         raise _unreadable(path, str(error).splitlines()[0]) from error
     return {name: table.column(name).to_pylist() for name in table.column_names}

@@ -46,6 +46,10 @@ class Tokens(Sequence[tuple[list[int], list[int]]]):
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each text, ``[texts]``; no id is read for it."""
+        return np.diff(self._offsets)
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
