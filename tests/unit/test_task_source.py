@@ -79,3 +79,9 @@ def test_faults_are_said_in_one_line(locate: Callable[..., Source], task: dict[s
 def test_training_needs_a_train_file(locate: Callable[..., Source], folder: Path) -> None:
     with pytest.raises(UserError, match=r"this run trains and needs task\.train=FILE"):
         locate(validation=str(folder / "validation.parquet"), needs_train=True)
+
+
+def test_a_folder_with_the_name_of_a_file(locate: Callable[..., Source], tmp_path: Path) -> None:
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(UserError, match=r"task\.validation: '.*x\.csv' is a folder, not a file \(a folder of splits"):
+        locate(validation=str(tmp_path / "x.csv"))
