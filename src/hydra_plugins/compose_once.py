@@ -21,11 +21,11 @@ Options = Mapping[str, Any]
 def jobs_of(
     params: Options | None, also: Mapping[str, Options | None] | None, arguments: list[str], loader: Any = None
 ) -> list[list[str]]:
-    """The overrides of every job of a sweep: the product of ``params``, then that of each block of ``also``.
+    """The overrides of every job of a sweep: the product of ``params``, then for each block of ``also`` that of
+    ``params`` with the block's own values in place of theirs.
 
-    Arguments of the command line take the place of ``params`` as in Hydra. Of a block they only leave something out:
-    what it does not hold is added to its jobs, what it holds is cut down to the values that both name, and a block
-    without such a value has no jobs.
+    Arguments of the command line take the place of ``params`` as in Hydra. What a block sets itself they only leave out:
+    it is cut down to the values that both name, and a block without such a value has no jobs.
     """
     parser = OverridesParser.create(config_loader=loader)
 
@@ -39,8 +39,9 @@ def jobs_of(
         own = _values(product, _texts(block))
         kept = {key: [v for v in values if key not in wanted or v in wanted[key]] for key, values in own.items()}
         if own and all(kept.values()):
+            inherited = [text for text in _texts(params) if _key(text) not in own]
             rest = [a for a in arguments if _key(a) not in own]
-            found += product([*(f"{key}={','.join(values)}" for key, values in kept.items()), *rest])
+            found += product([*inherited, *(f"{key}={','.join(values)}" for key, values in kept.items()), *rest])
     return [job for number, job in enumerate(found) if job not in found[:number]]
 
 

@@ -52,24 +52,27 @@ def test_a_product_alone_is_hydras() -> None:
 ALSO = {"taught": {"task": "squad", "objective": "taught"}, "peers": {"model": "t,m", "weights": "random"}}
 
 
-def test_blocks_stand_behind_the_product() -> None:
+def test_blocks_stand_behind_the_product_and_take_the_rest_from_it() -> None:
     assert jobs_of({"task": "cola,squad", "model": "d"}, ALSO, []) == [
         ["task=cola", "model=d"], ["task=squad", "model=d"],
-        ["task=squad", "objective=taught"],
-        ["model=t", "weights=random"], ["model=m", "weights=random"],
+        ["model=d", "task=squad", "objective=taught"],
+        ["task=cola", "model=t", "weights=random"], ["task=cola", "model=m", "weights=random"],
+        ["task=squad", "model=t", "weights=random"], ["task=squad", "model=m", "weights=random"],
     ]
 
 
-def test_the_command_line_adds_to_blocks_what_they_do_not_hold() -> None:
-    jobs = jobs_of({"task": "cola"}, ALSO, ["seed=1,2"])
-    assert ["task=squad", "objective=taught", "seed=2"] in jobs
-    assert len(jobs) == 2 + 2 + 4
+def test_the_command_line_replaces_what_a_block_does_not_set() -> None:
+    jobs = jobs_of({"task": "cola", "seed": "1,2,3"}, ALSO, ["seed=7"])
+    assert jobs == [
+        ["task=cola", "seed=7"], ["seed=7", "task=squad", "objective=taught"],
+        ["task=cola", "seed=7", "model=t", "weights=random"], ["task=cola", "seed=7", "model=m", "weights=random"],
+    ]
 
 
-def test_the_command_line_leaves_out_blocks_that_hold_something_else() -> None:
+def test_the_command_line_leaves_out_blocks_that_set_something_else() -> None:
     assert jobs_of({"task": "cola,squad", "model": "d"}, ALSO, ["task=cola", "model=d,m"]) == [
         ["task=cola", "model=d"], ["task=cola", "model=m"],
-        ["model=m", "weights=random", "task=cola"],
+        ["task=cola", "model=m", "weights=random"],
     ]
 
 
