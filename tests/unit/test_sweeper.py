@@ -81,7 +81,7 @@ def test_a_cell_that_two_blocks_make_is_one() -> None:
 
 
 def test_batches_of_the_launcher_hold_every_job_once() -> None:
-    sweeper = ComposeOnceSweeper(2, {"a": "1,2,3"}, {"more": {"b": "1,2"}})
+    sweeper = ComposeOnceSweeper(2, {"a": "1,2,3"}, {"more": {"a": "4,5"}})
     sweeper._jobs = jobs_of(sweeper.params, sweeper.also, [])
     batches = []
     while not sweeper.is_done():
