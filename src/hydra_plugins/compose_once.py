@@ -24,8 +24,8 @@ def jobs_of(
     """The overrides of every job of a sweep: the product of ``params``, then for each block of ``also`` that of
     ``params`` with the block's own values in place of theirs.
 
-    Arguments of the command line take the place of ``params`` as in Hydra. What a block sets itself they only leave out:
-    it is cut down to the values that both name, and a block without such a value has no jobs.
+    Arguments of the command line take the place of ``params`` as in Hydra. What a block sets itself is cut down to the
+    values that they name too, and a block without such a value has no jobs.
     """
     parser = OverridesParser.create(config_loader=loader)
 

@@ -47,6 +47,8 @@ def filler(outcomes: Sequence[Outcome]) -> Callable[[Cell], str]:
             return f"no model has the role {role} (report.roles.{role}=MODEL)"
         if cell.get("task") == WHOLE:
             return "it needs all nine tasks"
+        if cell.get("task") and any("offline=embedded" in o.get("overrides", []) for o in outcomes):
+            return "offline=embedded learns generated tasks alone"
         waiting = [o for o in outcomes if o["status"] != "done" and asks_for(o, cell)]
         for outcome in sorted(waiting, key=lambda o: o["status"] == "skipped"):
             why = "" if outcome["status"] == "planned" else f"{outcome['status']}: {outcome.get('why')}; "
