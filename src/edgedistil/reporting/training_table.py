@@ -21,7 +21,7 @@ _MEASURED = (
     ("perplexity", "perplexity", "{:,.1f}"),
 )
 # Of validation, but no scores.
-_COUNTS = ("validation_n", "validation_texts_in_train", "validation_windows")
+_COUNTS = ("validation_n", "validation_right", "validation_texts_in_train", "validation_windows")
 Column = tuple[str, Callable[[list[Row]], str]]
 
 

@@ -1,0 +1,115 @@
+"""The five seeds' experiments, in the shortest form that goes through every kind of step, on tiny models: complete tables.
+
+The quick form itself, with the embedded encoder (``offline=embedded quick=small``), is in the long tier.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUICK = ["offline=embedded", "quick=small"]
+TRAINED = ["loader.batch_size=32", "task.limit_train=64", "task.limit_validation=40"]
+BENCH = ["compression.recovery.steps=2", "compression.pruning.calibration_sentences=16",
+         "compression.quantization.max_rms=10", "compression.quantization.min_agreement=0",
+         "device.baselines=[onnxruntime_fp32]", "measurement.rounds=2", "measurement.lengths=[16]"]
+
+
+def tables(text: str) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """(the line above it, head, rows) of every Markdown table that was printed."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("|--"):
+            rows = []
+            for row in lines[number + 1:]:
+                if not row.startswith("|"):
+                    break
+                rows.append([cell.strip() for cell in row.strip("|").split("|")])
+            head = [cell.strip() for cell in lines[number - 1].strip("|").split("|")]
+            yield lines[number - 2], head, rows
+
+
+def check_claims(text: str, count: int) -> list[list[str]]:
+    """Rows of all tables of claims, none of which has an empty cell; there are ``count`` tables."""
+    found = [(head, rows) for _, head, rows in tables(text) if "what the claim really was" in head]
+    assert len(found) == count, text
+    for head, rows in found:
+        assert head[-1] == "ours"
+        assert rows
+        assert all(all(row) for row in rows), rows
+    return [row for _, rows in found for row in rows]
+
+
+def ours(models: dict[str, Path], name: str = "distilbert_encoder") -> list[str]:
+    return ["model=folder", f"model.location={models[name]}"]
+
+
+def test_glue_reproduction(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    command = ["train.py", "experiment=glue_reproduction", *QUICK, *TRAINED, *ours(models), "report.roles.full=folder",
+               "task=reviews,similarity,spans"]
+    done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
+    assert (done.summary["cells"], done.summary["done"]) == (3, 3)
+    rows = check_claims(done.out, 6)
+    # What was learnt is generated: no row of CoLA's may be answered by it, and each says so.
+    assert all("generated tasks alone" in row[-1] for row in rows if row[0].endswith("CoLA"))
+    head, own = next((head, rows) for _, head, rows in tables(done.out) if "task" in head)
+    assert {row[head.index("task")] for row in own} == {"reviews", "similarity", "spans"}
+    assert {"pearson %", "accuracy %", "f1 %"} <= set(head)
+
+
+def test_tiny_distilbert(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    command = ["train.py", "experiment=tiny_distilbert", *QUICK, *TRAINED, *ours(models), "report.roles.small=folder",
+               "report.roles.full=folder", f"teacher.location={models['distilbert_encoder']}", "task=spans"]
+    done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
+    # With and without the second distillation step.
+    assert (done.summary["cells"], done.summary["done"]) == (2, 2)
+    assert "teacher_logits" in done.computed
+    check_claims(done.out, 3)
+
+
+@pytest.fixture(scope="module")
+def language(run: Any, models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a tiny masked language model."""
+    root = tmp_path_factory.mktemp("language")
+    done = run("train.py", "experiment=docs_teacher", "model=folder", f"model.location={models['distilbert_encoder']}",
+               "model.convert_to=null", "task.drop_unknown=1", "trainer.max_steps=2", "task.limit_train=64",
+               cwd=root, store=root / "store").ok()
+    return Path(done.summary["folder"])
+
+
+def test_edge_reality_check(run: Any, language: Path, tmp_path: Path) -> None:
+    command = ["bench.py", "experiment=edge_reality_check", *QUICK, *BENCH, "model@teacher=folder",
+               f"teacher.location={language}", "student.depth=1", "task.drop_unknown=1", "task.limit_validation=20",
+               "trainer.max_steps=2", "compression/pruning=none,structured", "compression/quantization=int8_dynamic"]
+    done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
+    assert (done.summary["cells"], done.summary["done"], done.summary["skipped"]) == (4, 2, 2)
+    assert "no Android device" in done.out
+    rows = check_claims(done.out, 2)
+    pruned = {row[1]: row[-1] for row in rows if row[0] == "combined"}
+    for loss in ("MLM loss", "distillation loss", "cosine loss"):
+        assert float(pruned[loss].split()[0]) > 0, pruned
+    again = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
+    assert again.computed == []
+
+
+def test_sst2_device_matrix(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    command = ["bench.py", "experiment=sst2_device_matrix", *QUICK, *TRAINED, *BENCH, *ours(models),
+               "report.roles.small=folder", "compression=none,structured_50", "compression/quantization=none,int8"]
+    done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
+    assert (done.summary["cells"], done.summary["done"]) == (8, 4)
+    assert done.out.count("no CUDA device") == 4
+    rows = check_claims(done.out, 3)
+    accuracy = {row[0]: row[-1] for row in rows if row[1] == "accuracy"}
+    assert "% of 40" in accuracy["FP32"]
+    assert "% of 40" in accuracy["pruned 50 % + INT8"]
+
+
+def test_unified_edge_pipeline(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    command = ["bench.py", "experiment=unified_edge_pipeline", *QUICK, *TRAINED, *BENCH,
+               f"report.roles={{small: folder, tinybert: tinybert_4}}", f"model.location={models['distilbert_encoder']}",
+               "model=folder,tinybert_4", "compression/quantization=int8_dynamic"]
+    done = run(*command, cwd=tmp_path, store=tmp_path / "store")
+    assert done.code in (0, 1), done.err
+    rows = check_claims(done.out, 2)
+    assert rows
