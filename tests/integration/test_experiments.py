@@ -108,7 +108,8 @@ def test_sst2_device_matrix(run: Any, models: dict[str, Path], tmp_path: Path) -
 def test_unified_edge_pipeline(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
     command = ["bench.py", "experiment=unified_edge_pipeline", *QUICK, *TRAINED, *BENCH,
                "report.roles={small: folder, tinybert: tinybert_4}",
-               f"model.location={models['distilbert_encoder']}", "model=folder,tinybert_4", "compression/quantization=int8_dynamic"]
+               f"model.location={models['distilbert_encoder']}", "model=folder,tinybert_4",
+               "compression/quantization=int8_dynamic"]
     done = run(*command, cwd=tmp_path, store=tmp_path / "store")
     assert done.code in (0, 1), done.err
     rows = check_claims(done.out, 2)
