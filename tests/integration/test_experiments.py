@@ -52,15 +52,15 @@ def test_glue_reproduction(run: Any, models: dict[str, Path], tmp_path: Path) ->
     assert (done.summary["cells"], done.summary["done"]) == (3, 3)
     rows = check_claims(done.out, 6)
     # What was learnt is generated: no row of CoLA's may be answered by it, and each says so.
-    assert all("generated tasks alone" in row[-1] for row in rows if row[0].endswith("CoLA"))
+    assert all("generated tasks alone" in row[-1] for row in rows if row[0] in ("BERT-base, CoLA", "DistilBERT, CoLA"))
     head, own = next((head, rows) for _, head, rows in tables(done.out) if "task" in head)
     assert {row[head.index("task")] for row in own} == {"reviews", "similarity", "spans"}
     assert {"pearson %", "accuracy %", "f1 %"} <= set(head)
 
 
-def test_tiny_distilbert(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
-    command = ["train.py", "experiment=tiny_distilbert", *QUICK, *TRAINED, *ours(models), "report.roles.small=folder",
-               "report.roles.full=folder", f"teacher.location={models['distilbert_encoder']}", "task=spans"]
+def test_tiny_distilbert(run: Any, tmp_path: Path) -> None:
+    command = ["train.py", "experiment=tiny_distilbert", *QUICK, "task.limit_train=32", "task.limit_validation=20",
+               "report.roles.small=minilm", "task=spans"]
     done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
     # With and without the second distillation step.
     assert (done.summary["cells"], done.summary["done"]) == (2, 2)
@@ -81,36 +81,37 @@ def language(run: Any, models: dict[str, Path], tmp_path_factory: pytest.TempPat
 def test_edge_reality_check(run: Any, language: Path, tmp_path: Path) -> None:
     command = ["bench.py", "experiment=edge_reality_check", *QUICK, *BENCH, "model@teacher=folder",
                f"teacher.location={language}", "student.depth=1", "task.drop_unknown=1", "task.limit_validation=20",
-               "trainer.max_steps=2", "compression/pruning=none,structured", "compression/quantization=int8_dynamic"]
+               "trainer.max_steps=2", "compression/pruning=structured", "compression/quantization=int8_dynamic"]
     done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
-    assert (done.summary["cells"], done.summary["done"], done.summary["skipped"]) == (4, 2, 2)
+    assert (done.summary["cells"], done.summary["done"], done.summary["skipped"]) == (2, 1, 1)
     assert "no Android device" in done.out
     rows = check_claims(done.out, 2)
-    pruned = {row[1]: row[-1] for row in rows if row[0] == "combined"}
+    pruned = {row[1]: row[-1] for row in rows if row[0].startswith("combined") and "really cut" in row[0]}
     for loss in ("MLM loss", "distillation loss", "cosine loss"):
         assert float(pruned[loss].split()[0]) > 0, pruned
-    again = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
-    assert again.computed == []
 
 
 def test_sst2_device_matrix(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
-    command = ["bench.py", "experiment=sst2_device_matrix", *QUICK, *TRAINED, *BENCH, *ours(models),
-               "report.roles.small=folder", "compression=none,structured_50", "compression/quantization=none,int8"]
+    # A GPU has its own baselines.
+    bench = [option for option in BENCH if not option.startswith("device.baselines")]
+    command = ["bench.py", "experiment=sst2_device_matrix", *QUICK, *TRAINED, *bench, *ours(models),
+               "report.roles.small=folder", "compression=none,structured_50", "compression/quantization=int8"]
     done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
-    assert (done.summary["cells"], done.summary["done"]) == (8, 4)
-    assert done.out.count("no CUDA device") == 4
+    assert (done.summary["cells"], done.summary["done"]) == (4, 2)
+    assert done.out.count("no CUDA device") == 2
     rows = check_claims(done.out, 3)
     accuracy = {row[0]: row[-1] for row in rows if row[1] == "accuracy"}
-    assert "% of 40" in accuracy["FP32"]
+    assert accuracy["FP32"].startswith("cell missing")
     assert "% of 40" in accuracy["pruned 50 % + INT8"]
 
 
-def test_unified_edge_pipeline(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
-    command = ["bench.py", "experiment=unified_edge_pipeline", *QUICK, *TRAINED, *BENCH,
-               "report.roles={small: folder, tinybert: tinybert_4}",
-               f"model.location={models['distilbert_encoder']}", "model=folder,tinybert_4",
+def test_unified_edge_pipeline(run: Any, tmp_path: Path) -> None:
+    roles = "report.roles={small: minilm, full: tinybert_4, tinybert: tinybert_4, mobilebert: tinybert_4}"
+    command = ["bench.py", "experiment=unified_edge_pipeline", *QUICK, *TRAINED, *BENCH, roles,
                "compression/quantization=int8_dynamic"]
-    done = run(*command, cwd=tmp_path, store=tmp_path / "store")
-    assert done.code in (0, 1), done.err
+    done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
+    # dense, cut, cut and taught; TinyBERT's shape, once
+    assert (done.summary["cells"], done.summary["done"]) == (4, 4)
+    assert "random weights" in done.out
     rows = check_claims(done.out, 2)
-    assert rows
+    assert any(row[0] == "TinyBERT" and "random weights" in row[-1] for row in rows)
