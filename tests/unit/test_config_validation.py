@@ -53,7 +53,7 @@ def test_wrong_choice_names_the_nearest(bench: DictConfig, name: str, wrong: str
 def test_wrong_entry_of_a_list_names_the_nearest(bench: DictConfig) -> None:
     line = refusal(changed(bench, task__metrics=["f1", "acuracy"]))
     assert line == ("task.metrics holds 'acuracy'; allowed: accuracy, f1, matthews_correlation, "
-                    "exact_match (did you mean 'accuracy'?)")
+                    "exact_match, pearson, spearman (did you mean 'accuracy'?)")
 
 
 def test_nothing_is_guessed_for_a_word_like_no_other() -> None:

@@ -124,9 +124,14 @@ def test_contradictions_are_one_line(overrides: list[str], needle: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_texts_are_not_compressed() -> None:
-    cfg = compose("compress", ["task=wikitext2"], return_hydra_config=True)
-    with open_dict(cfg):
-        del cfg.hydra
-    with pytest.raises(UserError, match="which is trained, not compressed"):
-        validate(cfg)
+def test_texts_are_compressed_without_what_needs_labels() -> None:
+    language_model = ["task=wikitext2", "objective=masked_language_modelling"]
+    for more, wrong in (([], None), (["compression=structured_50"], "compression/recovery=none")):
+        cfg = compose("compress", [*language_model, *more], return_hydra_config=True)
+        with open_dict(cfg):
+            del cfg.hydra
+        if wrong is None:
+            assert validate(cfg)["compression"]["recovery"]["method"] == "none"
+        else:
+            with pytest.raises(UserError, match=wrong):
+                validate(cfg)

@@ -81,8 +81,10 @@ def test_a_cell_that_two_blocks_make_is_one() -> None:
 
 
 def test_batches_of_the_launcher_hold_every_job_once() -> None:
-    sweeper = ComposeOnceSweeper(2, {"a": "1,2,3"}, {"more": {"a": "4,5"}})
-    sweeper._jobs = jobs_of(sweeper.params, sweeper.also, [])
+    # Hydra imports its plugins anew when it looks for them, so that a class of before can't be made any more.
+    sweeper = ComposeOnceSweeper.__new__(ComposeOnceSweeper)
+    sweeper.max_batch_size, sweeper.batch_index = 2, 0
+    sweeper._jobs = jobs_of({"a": "1,2,3"}, {"more": {"a": "4,5"}}, [])
     batches = []
     while not sweeper.is_done():
         batches.append(list(sweeper.get_job_batch()))
