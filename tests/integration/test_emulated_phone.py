@@ -259,7 +259,7 @@ PRECISIONS = {
 }
 
 
-@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a76", "cortex-a710"])
+@pytest.mark.parametrize("cpu", [pytest.param("cortex-a53", marks=pytest.mark.long), "cortex-a76", "cortex-a710"])
 def test_the_runner_answers_through_adb_as_this_machine_does(
     cpu: str, start_phone: Start, built: Callable[[str], Path], tiny_folder: Callable[..., Path],
     tiny_model: Callable[..., Any], sentence_ids: list[list[int]],

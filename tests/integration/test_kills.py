@@ -141,6 +141,7 @@ def _kill_in(step: str, script: Any) -> None:
     _wait_for_end(script.kill())
 
 
+@pytest.mark.long
 def test_later_steps_killed_one_after_another(
     copied: Path, tmp_path: Path, start: Any, run: Any, tiny: list[str], rapid: list[str], artifacts: Any
 ) -> None:

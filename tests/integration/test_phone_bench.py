@@ -105,7 +105,7 @@ def test_every_core_and_precision_answers_as_this_machine_does(
         assert here["max_logit_drift"] < {"none": 1e-4, "fp16": 1e-4, "int8_dynamic": 0.1, "int4_ort": 1.0}[method]
 
 
-@pytest.mark.parametrize("stage", ["push", "run"])
+@pytest.mark.parametrize("stage", ["push", pytest.param("run", marks=pytest.mark.long)])
 def test_a_phone_that_goes_away_fails_the_cell_and_a_second_run_finishes_it(
     stage: str, start: Any, run: Any, copied: Path, tmp_path: Path, emulated: list[str]
 ) -> None:

@@ -111,6 +111,7 @@ print(json.dumps({"found": found}))
 """
 
 
+@pytest.mark.long
 def test_a_cut_recovered_trimmed_and_quantised_cell_answers_questions(
     trained: Any, run: Any, rapid: list[str], tmp_path: Path
 ) -> None:

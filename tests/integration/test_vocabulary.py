@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 LOADED = """
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ print('{"pieces": %d}' % len(tokenizer))
 """
 
 
+@pytest.mark.long
 def test_a_pruned_trimmed_and_quantised_cell(
     run: Any, tiny: list[str], rapid: list[str], copied: Path, tmp_path: Path
 ) -> None:
