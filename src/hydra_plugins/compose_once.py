@@ -42,7 +42,7 @@ def jobs_of(
             inherited = [text for text in _texts(params) if _key(text) not in own]
             rest = [a for a in arguments if _key(a) not in own]
             found += product([*inherited, *(f"{key}={','.join(values)}" for key, values in kept.items()), *rest])
-    return [job for number, job in enumerate(found) if job not in found[:number]]
+    return [list(job) for job in dict.fromkeys(map(tuple, found))]
 
 
 def _texts(options: Options | None) -> list[str]:

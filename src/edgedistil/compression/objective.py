@@ -79,8 +79,6 @@ def curvature(model: Any, batch: Batch) -> list[Tensor]:
     section 9.2). Two classes share one row; more than ``EXACT_CLASSES`` are added up with random signs, which gives the
     same in expectation.
     """
-    if _MASKED in batch:
-        return [_of_hidden_tokens(model, batch)]
     if _labels(batch):
         return [losses(model, batch)]
     if is_regression(model):
@@ -96,16 +94,8 @@ def curvature(model: Any, batch: Batch) -> list[Tensor]:
             rows += list(centred.unbind(-1))
         else:
             rows.append((centred * (torch.randint(0, 2, centred.shape, device=centred.device) * 2.0 - 1)).sum(-1))
-    return rows
-
-
-def _of_hidden_tokens(model: Any, batch: Batch) -> Tensor:
-    """As :func:`curvature`: each hidden token is an answer of its own, and all are added up with random signs."""
-    (logits,) = answers(model, batch)
-    p = logits.detach().softmax(-1)
-    centred = p.sqrt() * (logits - (p * logits).sum(-1, keepdim=True))
-    signs = torch.randint(0, 2, centred.shape, device=centred.device) * 2.0 - 1
-    return _by_text((centred * signs).sum(-1), batch)
+    # Each hidden token is an answer of its own.
+    return [_by_text(row, batch) for row in rows] if _MASKED in batch else rows
 
 
 def _by_text(values: Tensor, batch: Batch) -> Tensor:

@@ -1,9 +1,11 @@
 """The parity gate: an ONNX file answers as PyTorch does on the reference sentences, within a stated bound."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..models.reference import equal_share, read_reference
 
@@ -32,6 +34,11 @@ def parity(model_file: Path, reference_folder: Path) -> dict[str, Any]:
         feed = {"input_ids": [row], "attention_mask": [[1] * len(row)], "token_type_ids": [kinds]}
         parts = session.run(outputs, {k: np.array(v, np.int64) for k, v in feed.items() if k in wanted})
         found.append(np.concatenate(parts) if len(parts) > 1 else parts[0][0])
+    return differences(found, expected)
+
+
+def differences(found: Sequence[NDArray[np.float32]], expected: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+    """How far logits of the same texts lie apart: see :func:`parity`."""
     difference = np.concatenate([(f - e).ravel() for f, e in zip(found, expected, strict=True)])
     return {
         "max_abs_difference": float(np.abs(difference).max()),

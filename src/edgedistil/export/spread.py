@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..models.reference import equal_share, read_reference
-from .parity import centred_spread
+from ..models.reference import read_reference
+from .parity import differences
 
 
 def padding_spread(model_file: Path, reference_folder: Path, batch_size: int = 8) -> dict[str, Any]:
@@ -50,12 +50,8 @@ def padding_spread(model_file: Path, reference_folder: Path, batch_size: int = 8
         some = range(first, min(first + batch_size, len(ids)))
         among += asked(some)
         tokens += len(some) * max(len(ids[i]) for i in some)
-    difference = np.concatenate([(b - a).ravel() for a, b in zip(alone, among, strict=True)])
     return {
         "batch_size": batch_size,
-        "max_abs_difference": float(np.abs(difference).max()),
-        "rms_ratio": float(np.sqrt(np.mean(difference**2))) / centred_spread(alone),
-        "agreement": equal_share(among, alone),
-        "n": len(ids),
+        **differences(among, alone),
         "padding_share": round(1 - sum(map(len, ids)) / tokens, 4),
     }

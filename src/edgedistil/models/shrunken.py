@@ -97,8 +97,9 @@ def _load(folder: Path, head: Any) -> Any:
             f"{str(error).splitlines()[1].strip()}"
         ) from error
     # Of tied tensors one is enough.
-    loaded = {id(value) for name, value in model.state_dict(keep_vars=True).items() if name in weights}
-    tied = {n for n, value in model.state_dict(keep_vars=True).items() if id(value) in loaded}
+    state = model.state_dict(keep_vars=True)
+    loaded = {id(value) for name, value in state.items() if name in weights}
+    tied = {n for n, value in state.items() if id(value) in loaded}
     missing = [n for n in missing if not n.endswith("position_ids") and n not in tied]
     unexpected = [n for n in unexpected if not n.endswith("position_ids")]
     if missing or unexpected:

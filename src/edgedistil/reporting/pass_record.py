@@ -95,7 +95,7 @@ def _measured(record: Record) -> list[Line]:
         ratio = record["ratios"].get(name)
         share = f"{100 * model['parameters'] / record['models'][first]['parameters']:.1f}"
         seconds = f"{model['pass_s']:.2f}" if whole else "no whole pass"
-        times = "1" if ratio is None else f"{ratio['ratio']:.2f} {_interval(ratio)}"
+        times = "1" if ratio is None else f"{ratio['ratio']:.2f} {interval(ratio)}"
         if not record["valid"]:
             seconds = times = "not quoted: INVALID"
         remarks = [*(["random weights: shape alone"] if model["random_weights"] else []), *told]
@@ -103,7 +103,7 @@ def _measured(record: Record) -> list[Line]:
     return lines
 
 
-def _interval(ratio: dict[str, Any]) -> str:
+def interval(ratio: dict[str, Any]) -> str:
     """Over generations of processes, else over bursts."""
     low, high = (
         ratio[f"ci95_{end}"] if ratio[f"ci95_{end}"] is not None else ratio[f"bursts_ci95_{end}"]

@@ -12,7 +12,8 @@ _SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match", "pearson", "
 # of numbers
 _NUMBER_FIGURES = tuple(f"{m}_ci95_{side}" for m in ("pearson", "spearman") for side in ("low", "high"))
 # of masked language models, in nats; the perplexity is exp(MLM loss)
-LOSSES = ("mlm_loss", "soft_target_loss", "cosine_loss", "teacher_mlm_loss", "perplexity")
+_LOSSES = ("mlm_loss", "soft_target_loss", "cosine_loss", "teacher_mlm_loss", "perplexity")
+_LOSS_DIFFERENCE = ("mlm_loss_difference", "mlm_loss_difference_ci95_low", "mlm_loss_difference_ci95_high")
 # of questions with answer spans
 _SPAN_FIGURES = ("exact_match_ci95_low", "exact_match_ci95_high", "f1_ci95_low", "f1_ci95_high")
 
@@ -60,20 +61,21 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         **{m: quality[m] for m in (*_SCORES, *_SPAN_FIGURES, *_NUMBER_FIGURES) if m in quality},
         **{m: quality.get(m) for m in ("n", "right", "sample", "accuracy_ci95_low", "accuracy_ci95_high")},
     }
-    for key in ("accuracy_points", "mcnemar_p", "permutation_p", "flips", "max_logit_drift"):
-        if key == "permutation_p" and key not in quality.get("against_parent", {}):
-            continue
+    for key in ("accuracy_points", "mcnemar_p", "flips", "max_logit_drift"):
         flat[f"parent_{key}"] = quality.get("against_parent", {}).get(key)
-    for key in (*(f"{m}_points" for m in _SCORES[1:]), "f1_points_ci95_low", "f1_points_ci95_high"):
+    for key in (
+        *(f"{m}_points" for m in _SCORES[1:]),
+        "permutation_p",
+        *_LOSS_DIFFERENCE,
+        "f1_points_ci95_low",
+        "f1_points_ci95_high",
+    ):
         if key in quality.get("against_parent", {}):
             flat[f"parent_{key}"] = quality["against_parent"][key]
     for key in ("flips", "accuracy_points", "max_logit_drift"):
         if key in quality.get("against_host", {}):
             flat[f"host_{key}"] = quality["against_host"][key]
-    flat |= {m: quality[m] for m in LOSSES if m in quality}
-    for key in ("mlm_loss_difference", "mlm_loss_difference_ci95_low", "mlm_loss_difference_ci95_high"):
-        if key in quality.get("against_parent", {}):
-            flat[f"parent_{key}"] = quality["against_parent"][key]
+    flat |= {m: quality[m] for m in _LOSSES if m in quality}
     for split, scores in (record.get("more_quality") or {}).items():
         flat |= {f"{split}_{m}": scores[m] for m in (*_SCORES, "n") if m in scores}
     flat |= _test_figures(record)

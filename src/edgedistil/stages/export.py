@@ -41,9 +41,7 @@ def export(request: dict[str, Any]) -> dict[str, Any]:
     if why and other_head:
         raise UserError(f"{why}; compression.graph.head=vocabulary needs a graph that is written here")
     facts, planned = (_exported(request, why), None) if why else _written(request)
-    for name in MODEL_FILES:
-        if (source / name).is_file():
-            link_or_copy(source / name, output / name)
+    copy_model_files(source, output)
     figures = parity(output / "model.onnx", output)
     log.info("parity: %s", figures)
     shut = verdict(figures, options["quantization"])
@@ -83,25 +81,40 @@ def _with_vocabulary_head(request: dict[str, Any], planned: Any) -> dict[str, An
 
 
 def _save_graph(request: dict[str, Any], planned: Any) -> dict[str, int]:
-    """Write ``model.onnx``; bytes of its parts.
+    """Write ``model.onnx``; bytes of its parts."""
+    from ..export.graph import write_graph
+
+    options, source = request["options"], Path(request["inputs"]["model"])
+    model = write_graph(planned.weights, planned.precision, uses_types(source), options["graph"]["padding"])
+    return save_clean(model, options["quantization"], planned.kept, Path(request["output"]))
+
+
+def save_clean(model: Any, quantization: dict[str, Any], kept: list[str], output: Path) -> dict[str, int]:
+    """Write ``model.onnx`` and its weights into ``output``; bytes of its parts.
+
+    Args:
+        kept: nodes that stay in FP32.
 
     Raises:
         RuntimeError: it is not clean.
     """
     from ..export.files import save
-    from ..export.graph import write_graph
     from ..export.lint import bytes_by_part, lint
 
-    options, source = request["options"], Path(request["inputs"]["model"])
-    quantization = options["quantization"]
-    model = write_graph(planned.weights, planned.precision, uses_types(source), options["graph"]["padding"])
     float_tables = not quantization.get("embeddings", True)
-    faults = lint(model, quantization["method"] not in ("none", "fp16"), float_tables, planned.kept)
+    faults = lint(model, quantization["method"] not in ("none", "fp16"), float_tables, kept)
     if faults:
         raise RuntimeError("the ONNX graph is not clean: " + "; ".join(faults))
     parts = bytes_by_part(model)
-    save(model, Path(request["output"]) / "model.onnx")
+    save(model, output / "model.onnx")
     return parts
+
+
+def copy_model_files(source: Path, output: Path) -> None:
+    """Put what a model folder holds beside its graph into ``output``."""
+    for name in MODEL_FILES:
+        if (source / name).is_file():
+            link_or_copy(source / name, output / name)
 
 
 def _exported(request: dict[str, Any], why: str) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import numpy as np
 
 from ..errors import UserError
 from ..learning.quiet import quiet
-from .language_export import ask, differences, gate_texts, language_graph
+from .language_export import ask, gate_texts, language_graph
+from .language_quality import LOSSES_FILE
 
 log = logging.getLogger("edgedistil")
-LOSSES_FILE = "losses.safetensors"
 # The two files' logits, in units of their spread: the kernels may be fused otherwise around the second output.
 _SAME = 1e-3
 
@@ -115,6 +115,7 @@ def _teacher(request: dict[str, Any]) -> Any:
 
 def _parity_with_shipped(session: Any, outputs: list[str], inputs: dict[str, str]) -> dict[str, Any]:
     from ..export.calibration import open_session
+    from ..export.parity import differences
 
     shipped, texts = open_session(Path(inputs["exported"]) / "model.onnx"), gate_texts(Path(inputs["held_out"]))
     if not texts:

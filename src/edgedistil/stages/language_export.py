@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..learning.quiet import quiet
-from ..store.files import link_or_copy
-from .export import MODEL_FILES, counts, structure
+from .export import copy_model_files, counts, save_clean, structure
 
 log = logging.getLogger("edgedistil")
 # Texts of the gate: a logit of each of 30,522 entries for every token of every text.
@@ -25,23 +24,14 @@ def export_language(request: dict[str, Any]) -> dict[str, Any]:
         UserError: an architecture that we can't write.
         RuntimeError: the file is not clean, or does not answer as the model does.
     """
-    from ..export.files import save
-    from ..export.lint import bytes_by_part, lint
     from ..export.parity import verdict
 
     quiet()
     options, output, source = request["options"], Path(request["output"]), Path(request["inputs"]["model"])
     quantization = options["quantization"]
     planned, model = language_graph(request, hidden=False)
-    float_tables = not quantization.get("embeddings", True)
-    faults = lint(model, quantization["method"] not in ("none", "fp16"), float_tables, planned.kept)
-    if faults:
-        raise RuntimeError("the ONNX graph is not clean: " + "; ".join(faults))
-    parts = bytes_by_part(model)
-    save(model, output / "model.onnx")
-    for name in MODEL_FILES:
-        if (source / name).is_file():
-            link_or_copy(source / name, output / name)
+    parts = save_clean(model, quantization, planned.kept, output)
+    copy_model_files(source, output)
     figures = _parity(output / "model.onnx", source, Path(request["inputs"]["held_out"]))
     log.info("parity: %s", figures)
     shut = verdict(figures, quantization)
@@ -87,23 +77,10 @@ def _parity(file: Path, source: Path, held_out: Path) -> dict[str, Any]:
     import torch
 
     from ..export.calibration import open_session
+    from ..export.parity import differences
     from ..models.shrunken import load_model
 
     texts, network, session = gate_texts(held_out), load_model(source), open_session(file)
     with torch.inference_mode():
         expected = [network(torch.tensor([t]), torch.ones(1, len(t))).logits[0].numpy() for t in texts]
     return differences([ask(session, t, ["logits"])[0] for t in texts], expected)
-
-
-def differences(found: list[Logits], expected: list[Logits]) -> dict[str, Any]:
-    """As :func:`edgedistil.export.parity.parity`; an answer is the best token at a place that the model is sure of."""
-    from ..export.parity import centred_spread
-    from ..models.reference import equal_share
-
-    difference = np.concatenate([(f - e).ravel() for f, e in zip(found, expected, strict=True)])
-    return {
-        "max_abs_difference": float(np.abs(difference).max()),
-        "rms_ratio": float(np.sqrt(np.mean(difference.astype(np.float64) ** 2))) / centred_spread(expected),
-        "agreement": equal_share(found, expected),
-        "n": len(found),
-    }

@@ -8,6 +8,8 @@ from ..tasks.encode import encode, load_tokenizer
 from ..tasks.source import Source
 from ..tasks.texts import read
 
+# Each text's sums of losses, as the step evaluate_language leaves them.
+LOSSES_FILE = "losses.safetensors"
 _RESAMPLES = 2000
 # Texts that times are taken on at most.
 _TIMED = 1000
@@ -35,8 +37,7 @@ def _against(own: Path, parent: Path) -> dict[str, Any]:
     import numpy as np
     from safetensors.numpy import load_file
 
-    # Named here too, as the module that writes it needs torch.
-    mine, theirs = (load_file(folder / "losses.safetensors") for folder in (own, parent))
+    mine, theirs = (load_file(folder / LOSSES_FILE) for folder in (own, parent))
     targets = mine["targets"]
     difference = mine["mlm_loss"] - theirs["mlm_loss"]
     chance, n = np.random.default_rng(0), len(targets)

@@ -17,6 +17,7 @@ from ..errors import StepError, UserError
 from ..measurement.interleave import Round, Samples, warm_up
 from ..measurement.validity import reasons_against
 from ..measurement.whole_pass import pass_figures, pass_ratio
+from ..reporting.pass_record import interval
 from ..reporting.table import markdown
 from ..store.files import write_json
 from ..workers.client import Worker, WorkerError
@@ -143,13 +144,10 @@ def table(record: dict[str, Any]) -> str:
     body = []
     for name, model in record["models"].items():
         ratio = record["ratios"].get(name)
-        interval = ""
-        if ratio:
-            low, high = (ratio[f"ci95_{end}"] or ratio[f"bursts_ci95_{end}"] for end in ("low", "high"))
-            interval = f"{ratio['ratio']:.2f} [{low:.2f}, {high:.2f}]"
+        times = f"{ratio['ratio']:.2f} {interval(ratio)}" if ratio else ""
         label = name + (" (random)" if model["random_weights"] else "")
         millions, tokens = f"{model['parameters'] / 1e6:.2f}", f"{model['tokens']['mean']:.1f}"
-        body.append([label, millions, tokens, f"{model['pass_s']:.2f}", f"{model['latency_ms_p50']:.2f}", interval])
+        body.append([label, millions, tokens, f"{model['pass_s']:.2f}", f"{model['latency_ms_p50']:.2f}", times])
     first, measured = next(iter(record["models"])), record["measurement"]
     head = ["model", "M parameters", "tokens a text", "pass s", "p50 ms a text", f"{first} / this [95 %]"]
     part = "all" if record["texts"] == record["all_texts"] else f"a part of {record['all_texts']}:"
