@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples every time and on every machine: what only chance finds is the fuzzer's (make fuzz).
+settings.register_profile(
+    "same", derandomize=True, deadline=None, database=None, max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("same")
 
 VOCABULARY = (
     "the a film movie story plot cast is was not never very really good great bad awful dull funny fresh boring "
@@ -40,7 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--device cuda: {reason}")
 
 
+# Files that take minutes, the longest first: what begins last is short then, and no worker waits for another.
+HEAVY = ("test_experiments", "test_phone_bench", "test_tracking", "test_sweep", "test_errors", "test_kills", "test_hub")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: HEAVY.index(item.path.stem) if item.path.stem in HEAVY else len(HEAVY))
     for item in items:
         if item.get_closest_marker("real") and not os.environ.get("EDGEDISTIL_DATA"):
             item.add_marker(pytest.mark.skip(reason="EDGEDISTIL_DATA is not set"))

@@ -155,7 +155,8 @@ def _start_adbd(cpu: str) -> int:
             "PATH": "/system/bin", "HOME": "/", "TMPDIR": "/data/local/tmp", "SHELL": "/system/bin/sh",
             "ANDROID_DATA": "/data", "ANDROID_ROOT": "/system", "QEMU_CPU": cpu,
         }  # fmt: skip
-        os.execve(f"/{ADBD}", ["adbd"], environment)  # noqa: S606
+        # A program of the phone's own image, without a shell.
+        os.execve(f"/{ADBD}", ["adbd"], environment)  # noqa: S606  # nosec B606
     except OSError as error:
         print(f"error: adbd can't start: {error}", file=sys.stderr, flush=True)
     finally:

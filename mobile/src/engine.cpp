@@ -1,6 +1,7 @@
 #include "engine.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "errors.hpp"
@@ -56,6 +57,8 @@ void Engine::load(const std::string& folder, int threads, const std::map<std::st
   session_.reset();
   open_runtime(library_);
   if (!environment_) {
+    // Official builds report their use to their maker unless this is set before the first environment.
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0);
     OrtEnv* environment = nullptr;
     check(ort().CreateEnv(ORT_LOGGING_LEVEL_WARNING, "edgedistil", &environment));
     environment_ = {environment, ort().ReleaseEnv};

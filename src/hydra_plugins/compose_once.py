@@ -112,5 +112,9 @@ class _KeepsComposed:
         self._composed[key] = self._loader.load_sweep_config(master_config, list(sweep_overrides))
         return self._composed[key]
 
+    def __reduce__(self) -> Any:
+        # A launcher may send it to other processes, a job at a time: they compose the one that they run themselves.
+        return _KeepsComposed, (self._loader,)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

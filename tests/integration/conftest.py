@@ -60,7 +60,7 @@ class Ran:
 
 def _environment(store: Path, changes: dict[str, str]) -> dict[str, str]:
     unwanted = ("EDGEDISTIL_DATA", "EDGEDISTIL_PARENT", "HYDRA_FULL_ERROR")
-    kept = {k: v for k, v in os.environ.items() if k not in unwanted}
+    kept = {k: v for k, v in os.environ.items() if k not in unwanted and not k.startswith("WANDB_")}
     ours = {"EDGEDISTIL_STORE": str(store), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return kept | ours | changes
 
@@ -126,17 +126,19 @@ def _children_cpu_s() -> float:
 class Started:
     """A script that runs in the background, with its output in files."""
 
-    def __init__(self, command: list[str], cwd: Path, store: Path) -> None:
+    def __init__(self, command: list[str], cwd: Path, store: Path, env: dict[str, str] | None = None,
+                 before: Callable[[], None] | None = None) -> None:
         cwd.mkdir(parents=True, exist_ok=True)
-        self.cwd, self._began = cwd, time.monotonic()
+        self.cwd, self.store, self._began = cwd, store, time.monotonic()
         self._files = [(cwd / name).open("w") for name in ("stdout.txt", "stderr.txt")]
         self.process = subprocess.Popen(
             [sys.executable, str(REPOSITORY / command[0]), *command[1:]],
             cwd=cwd,
-            env=_environment(store, {}),
+            env=_environment(store, env or {}),
             stdin=subprocess.DEVNULL,
             stdout=self._files[0],
             stderr=self._files[1],
+            preexec_fn=before,
         )
 
     @property
@@ -192,11 +194,15 @@ class Started:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Started]]:
-    """``start("bench.py", *overrides, cwd=..., store=...)`` without waiting; what still runs at the end is killed."""
+    """``start("bench.py", *overrides, cwd=..., store=...)`` without waiting; what still runs at the end is killed.
+
+    ``before`` is called in the new process before the script (limits, capabilities).
+    """
     begun: list[Started] = []
 
-    def go(*command: str, cwd: Path, store: Path) -> Started:
-        begun.append(Started(list(command), cwd, store))
+    def go(*command: str, cwd: Path, store: Path, env: dict[str, str] | None = None,
+           before: Callable[[], None] | None = None) -> Started:
+        begun.append(Started(list(command), cwd, store, env, before))
         return begun[-1]
 
     yield go

@@ -92,3 +92,36 @@ def test_manifest_holds_the_digest_of_every_file(swept: Any) -> None:
         for name, facts in files.items():
             data = (folder / name).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (facts["bytes"], facts["sha256"])
+
+
+def test_a_product_answers_what_the_record_was_scored_on(swept: Any, run: Any, tmp_path: Path) -> None:
+    """The INT8 cell as a folder to give away, moved elsewhere: the same logits bit by bit, its score in the card."""
+    from huggingface_hub import ModelCard
+    from safetensors.numpy import load_file
+
+    from edgedistil.reporting.outcomes import outcomes
+    from edgedistil.store.files import read_json
+    from edgedistil.tasks.generated import generate
+
+    names = [cell["names"]["compression"] for cell in outcomes(swept.folder)]
+    cell = swept.folder / str(next(i for i, name in enumerate(names) if "structured" in name and "INT8" in name))
+    packaged = run("-m", "edgedistil", "package", str(cell), "--output", "product", cwd=tmp_path, store=tmp_path / "no")
+    assert "licence is not known" in packaged.ok().out
+    folder = (tmp_path / "product").rename(tmp_path / "moved")
+    record = Path(read_json(cell / "cell.json")["folder"])
+    predictions = read_json(record / "artifact.json")["inputs"]["predictions"]
+    scored = swept.store / "artifacts/predict" / predictions["fingerprint"] / "predictions.safetensors"
+    texts = generate("validation", "reviews", 200, 80, 1)["sentence"][:20]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    asked = ["predict", str(folder), "--file", "texts.txt", "--logits"]
+    answers = run("-m", "edgedistil", *asked, cwd=tmp_path, store=tmp_path / "no").ok().out.splitlines()
+    assert [json.loads(line)["logits"] for line in answers] == load_file(scored)["logits"][:20].tolist()
+    data = ModelCard.load(folder / "README.md").data
+    accuracy = read_json(record / "record.json")["quality"]["accuracy"]
+    assert [(r.metric_type, r.metric_value, r.dataset_split) for r in data.eval_results] == [
+        ("accuracy", accuracy, "validation")
+    ]
+    assert (data.language, data.pipeline_tag) == ("en", "text-classification")
+    pushed = run("-m", "edgedistil", "push", str(folder), "me/reviews", cwd=tmp_path, store=tmp_path / "no").ok()
+    assert pushed.out.splitlines()[-1] == "nothing was sent; --upload would send it to me/reviews"
+    assert not (tmp_path / "no").exists()

@@ -75,6 +75,7 @@ def test_two_processes_make_the_losses_of_one_that_accumulates(run: Any, place: 
     assert_same_training(alone.summary, both.summary)
 
 
+@pytest.mark.long
 def test_torchrun_teaches_a_student_and_only_the_first_process_speaks(run: Any, place: Any, teacher: Any) -> None:
     taught = [
         "objective=pretraining_distillation", *place.task, "model@teacher=folder",

@@ -106,6 +106,7 @@ def test_nothing_is_told_to_the_hub(online: Any) -> None:
     assert [path for _, path in asked if not allowed.match(path)] == []
 
 
+@pytest.mark.long
 def test_caches_serve_at_the_pinned_commit_when_the_hub_is_gone(
     online: Any, run: Any, caches: Path, tmp_path: Path
 ) -> None:

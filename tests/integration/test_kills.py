@@ -2,9 +2,11 @@
 
 import json
 import os
+import resource
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,10 +48,27 @@ def _weights(store: Path) -> dict[str, Any]:
     return load_file(next(store.glob("artifacts/train/*/model.safetensors")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def command(tiny: list[str]) -> list[str]:
     """A training with dropout and shuffled texts."""
     return ["train.py", *tiny, *LONG]
+
+
+@pytest.fixture(scope="module")
+def untouched(command: list[str], run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The same training without any fault: its run and its ``weights``."""
+    root = tmp_path_factory.mktemp("untouched")
+    ran = run(*command, cwd=root, store=root / "store").ok()
+    assert "resuming" not in ran.err
+    return SimpleNamespace(run=ran, weights=_weights(root / "store"))
+
+
+def _assert_same_weights(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    import numpy as np
+
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 def _kill_parent(script: Any, store: Path) -> None:
@@ -74,28 +93,128 @@ def _kill_child(script: Any, store: Path) -> None:
     assert list(store.glob("work/*/checkpoints/last.ckpt")), "the checkpoint is gone"
 
 
-def test_training_killed_twice_ends_where_an_untouched_one_does(
-    command: list[str], start: Any, run: Any, artifacts: Any, tmp_path: Path
-) -> None:
-    import numpy as np
+def _ended_as_untouched(ran: Any, store: Path, untouched: Any) -> None:
+    assert "resuming from step" in ran.err
+    assert ran.summary["facts"]["validation"] == untouched.run.summary["facts"]["validation"]
+    _assert_same_weights(_weights(store), untouched.weights)
+    assert _leftovers(store) == []
 
-    store, untouched = tmp_path / "killed", tmp_path / "untouched"
+
+def test_training_killed_twice_ends_where_an_untouched_one_does(
+    command: list[str], untouched: Any, start: Any, run: Any, artifacts: Any, tmp_path: Path
+) -> None:
+    store = tmp_path / "killed"
     _kill_parent(start(*command, cwd=tmp_path / "first", store=store), store)
     _kill_child(start(*command, cwd=tmp_path / "second", store=store), store)
 
     ran = run(*command, cwd=tmp_path / "third", store=store).ok()
-    assert "resuming from step" in ran.err
     assert ran.computed == ["train"]
     assert ran.summary["facts"]["steps"] == 4 * 48
     assert {step: len(found) for step, found in artifacts(store).items()} == {"train": 1}
-    assert _leftovers(store) == []
+    _ended_as_untouched(ran, store, untouched)
 
-    calm = run(*command, cwd=tmp_path / "fourth", store=untouched).ok()
-    assert "resuming" not in calm.err
-    expected, found = _weights(untouched), _weights(store)
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+def _stop(script: Any, store: Path) -> None:
+    """SIGTERM to the script, as schedulers send it, in the middle of an epoch's batches."""
+    script.until(lambda: list(store.glob("work/*/progress.json")), "progress")
+    script.process.send_signal(signal.SIGTERM)
+    ran = script.end()
+    assert ran.code == 75, ran.err
+    assert ran.err.splitlines()[-1].startswith("stopped by SIGTERM in train (")
+    assert "(exit code 75)" in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err + ran.out
+    assert not list(store.glob("failures/*")), "asking for the machine is no failure"
+    assert list(store.glob("work/*/checkpoints/last.ckpt"))
+
+
+def _fill(script: Any, store: Path) -> None:
+    """No file of the step may grow beyond a few kB from now on: the next checkpoint does not fit."""
+    script.until(lambda: "resuming from step" in script.err, "a resumed run")
+    (kept,) = store.glob("work/*/checkpoints/last.ckpt")
+    before = kept.read_bytes()
+    resource.prlimit(script.children()[0], resource.RLIMIT_FSIZE, (20_000, 20_000))
+    ran = script.end()
+    assert ran.code == 1
+    assert "a checkpoint of 0.4 MB could not be written" in ran.summary["why"]
+    assert kept.read_bytes() == before
+    assert [p.name for p in kept.parent.glob(".*")] == []
+
+
+@pytest.mark.long
+def test_stopped_then_out_of_disk_it_ends_where_an_untouched_one_does(
+    command: list[str], untouched: Any, start: Any, run: Any, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    _stop(start(*command, cwd=tmp_path / "first", store=store), store)
+    _fill(start(*command, cwd=tmp_path / "second", store=store), store)
+    _ended_as_untouched(run(*command, cwd=tmp_path / "third", store=store).ok(), store, untouched)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("code", "name"), [(75, "SIGTERM"), (130, "Ctrl-C")])
+def test_a_stopped_sweep_begins_no_other_cell(
+    command: list[str], start: Any, run: Any, tmp_path: Path, code: int, name: str
+) -> None:
+    store = tmp_path / "store"
+
+    def as_a_terminal_does() -> None:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    script = start(
+        command[0], "-m", *command[1:], "seed=1,2", cwd=tmp_path / "first", store=store, before=as_a_terminal_does
+    )
+    script.until(lambda: list(store.glob("work/*/progress.json")), "progress")
+    # Ctrl-C goes to every process of a terminal, what schedulers send to the command alone.
+    if name == "Ctrl-C":
+        os.killpg(script.process.pid, signal.SIGINT)
+    else:
+        script.process.send_signal(signal.SIGTERM)
+    ran = script.end()
+    assert ran.code == code
+    assert ran.err.splitlines()[-1].startswith(f"stopped by {name} in train (")
+    assert "Traceback" not in ran.err
+    (folder,) = (tmp_path / "first").glob("multirun/*/*")
+    assert not list(folder.glob("*/cell.json"))
+    assert not (folder / "1").exists()
+    again = run(command[0], "-m", *command[1:], "seed=1,2", cwd=tmp_path / "second", store=store).ok()
+    assert again.err.count("resuming from step") == 1
+    assert again.summary["done"] == 2
+
+
+@pytest.mark.long
+def test_masking_and_accumulation_killed_at_any_step_end_as_if_untouched(
+    models: dict[str, Path], start: Any, run: Any, tmp_path: Path
+) -> None:
+    """Pre-training: masks drawn anew each epoch, dropout, three batches a step; killed, then stopped."""
+    from safetensors.numpy import load_file
+
+    from edgedistil.tasks.generated import generate
+
+    for split, seed in (("train", 1), ("validation", 2)):
+        lines = generate("train", "reviews", 600, 100, seed, 0.0)["sentence"]
+        (tmp_path / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    command = [
+        "train.py", "objective=masked_language_modelling", "task=texts", f"task.train={tmp_path / 'train.txt'}",
+        f"task.validation={tmp_path / 'validation.txt'}", "task.max_length=32", "task.drop_up_to=2", "model=folder",
+        f"model.location={models['distilbert_encoder']}", "optimizer=distilbert", "scheduler=distilbert",
+        "callbacks=last", "callbacks.checkpoint.every_n_train_steps=20", "trainer=distilbert", "loader.batch_size=4",
+        "trainer.accumulate_grad_batches=3", "trainer.max_epochs=4",
+    ]  # fmt: skip
+    store = tmp_path / "store"
+    script = start(*command, cwd=tmp_path / "first", store=store)
+    script.until(lambda: list(store.glob("work/*/checkpoints/last.ckpt")), "a checkpoint")
+    _wait_for_end(script.kill())
+    script = start(*command, cwd=tmp_path / "second", store=store)
+    script.until(lambda: "resuming from step" in script.err, "a resumed run")
+    script.process.send_signal(signal.SIGTERM)
+    assert script.end().code == 75
+    ran = run(*command, cwd=tmp_path / "third", store=store).ok()
+    assert "resuming from step" in ran.err
+    calm = run(*command, cwd=tmp_path / "fourth", store=tmp_path / "untouched").ok()
+    assert ran.summary["facts"] == calm.summary["facts"]
+    (folder,), (other,) = store.glob("artifacts/pretrain/*"), (tmp_path / "untouched").glob("artifacts/pretrain/*")
+    _assert_same_weights(load_file(folder / "model.safetensors"), load_file(other / "model.safetensors"))
 
 
 @pytest.mark.long
@@ -196,3 +315,27 @@ def test_tokenising_killed_half_way_goes_on_after_its_finished_chunks(
         assert {p.parent.name: p.read_bytes() for p in killed.glob(f"artifacts/corpus/*/{name}")} == expected
         assert len(expected) == 2
     assert _leftovers(killed) == []
+
+
+def test_a_sweep_tells_how_far_it_is_and_when_it_was_killed(
+    tiny: list[str], start: Any, run: Any, tmp_path: Path
+) -> None:
+    from edgedistil.reporting.status import read_sweep
+
+    store = tmp_path / "store"
+    script = start("train.py", "-m", *tiny, *LONG, "seed=1,2", cwd=tmp_path, store=store)
+    script.until(lambda: list(store.glob("work/*/progress.json")), "progress")
+    (folder,) = tmp_path.glob("multirun/*/*")
+    sweep = read_sweep(folder)
+    assert [job.state for job in sweep.jobs] == ["running", "queued"]
+    now = sweep.jobs[0].now
+    assert now is not None
+    assert (now.step, now.waits) == ("train", None)
+    assert now.told is not None
+    assert (now.told["total"], now.told["unit"]) == (4 * 48, "steps")
+    _wait_for_end(script.kill())
+    said = run("-m", "edgedistil", "status", cwd=tmp_path, store=store).ok().out
+    assert f"{folder.relative_to(tmp_path)}: interrupted, 2 cells: 1 never begun, 1 interrupted" in said
+    assert "2 of 2 cells are left" in said
+    assert " -m " in said.splitlines()[-1]
+    assert "seed=1,2" in said.splitlines()[-1]

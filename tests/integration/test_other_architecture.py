@@ -10,6 +10,8 @@ import pytest
 from edgedistil.measurement.flops import module_flops
 from edgedistil.models.shrunken import load_classifier
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def mobilebert(reviews_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

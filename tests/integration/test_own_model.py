@@ -163,6 +163,7 @@ def test_bare_onnx_file(own: dict[str, Any], compressed: Any, run: Any, rapid: l
     assert "can only be measured on labels: python bench.py" in plain.err
 
 
+@pytest.mark.long
 def test_pairs_of_texts(
     models: dict[str, Path], texts: Any, run: Any, rapid: list[str], tmp_path: Path
 ) -> None:

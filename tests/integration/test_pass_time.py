@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(("engine", "generations", "bursts", "more"), [
     ("torch", 1, [10, 10, 4], ["--pad-to", "32"]),

@@ -126,6 +126,7 @@ def test_a_phone_that_goes_away_fails_the_cell_and_a_second_run_finishes_it(
         assert done.summary["done"] == 1
 
 
+@pytest.mark.long
 def test_full_storage_and_an_answer_that_never_comes(
     run: Any, copied: Path, tmp_path: Path, emulated: list[str]
 ) -> None:

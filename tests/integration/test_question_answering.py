@@ -168,6 +168,7 @@ def test_a_student_learns_from_the_trained_model(trained: Any, run: Any, encoder
     assert ran.computed == ["adopt", "train"]
 
 
+@pytest.mark.long
 def test_a_random_twin_is_measured_for_speed(trained: Any, run: Any, rapid: list[str], tmp_path: Path) -> None:
     command = ["bench.py", *trained.model, *rapid, "model.weights=random", "measurement.lengths=[16]"]
     ran = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()

@@ -217,3 +217,35 @@ def test_sweep_manifest_lists_the_jobs(swept: Any) -> None:
     assert len(manifest["jobs"]) == 6
     cells = [json.loads((swept.folder / str(n) / "cell.json").read_text()) for n in range(6)]
     assert [c["overrides"] for c in cells] == manifest["jobs"]
+
+
+def test_a_sweep_tells_each_cell_in_plain_lines(swept: Any) -> None:
+    told = [line for line in swept.bench.err.splitlines() if line.startswith("cell ")]
+    assert sum(" of 6 done after " in line for line in told) == 6
+    assert told[-1].endswith("(0 left)")
+    assert "\x1b" not in swept.bench.err
+    assert "\r" not in swept.bench.err
+
+
+def test_status_recommend_and_compare_read_the_sweep(swept: Any, run: Any, tmp_path: Path) -> None:
+    def command(*words: str) -> Any:
+        return run("-m", "edgedistil", *words, cwd=tmp_path, store=tmp_path / "no_store")
+
+    status = command("status", str(swept.folder)).ok()
+    assert status.out == f"{swept.folder}: finished, 6 cells: 6 done\n"
+    assert status.cpu_s < 2
+    records = _records(swept)
+    small = min(r["size"]["model_mb"] for r in records)
+    found = command("recommend", str(swept.folder), "--max-size-mb", str(small), "--json").ok().summary
+    assert found["qualify"] == [found["best"]["cell"]]
+    assert found["best"]["figures"]["size"]["value"] == small
+    assert found["best"]["commands"][0].startswith("python bench.py ")
+    # Four calls prove nothing, so no cell's times count.
+    late = command("recommend", str(swept.folder), "--max-latency-ms", "1000")
+    assert late.code == 1
+    assert "INVALID" in late.out
+    same = command("compare", str(swept.folder), str(swept.folder), "--tolerance", "quality=0", "size=0%", "--json")
+    assert same.ok().summary["past"] == []
+    assert len(same.summary["cells"]) == 6
+    quality = [d for c in same.summary["cells"] for d in c["differences"] if d["figure"] == "accuracy_points"]
+    assert {d["how"] for d in quality} == {"the same sentences, paired"}

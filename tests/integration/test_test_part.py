@@ -12,6 +12,9 @@ from edgedistil.tasks.examples import Examples
 from edgedistil.tasks.generated import generate
 from edgedistil.tasks.parts import divide
 
+# Two whole chains with a process for each step: minutes of a processor.
+pytestmark = pytest.mark.long
+
 SEED, TEST_TEXTS, HELD_OUT = 42, 40, 0.1
 # One of the texts that are drawn is there twice.
 SET_ASIDE = 41

@@ -1,6 +1,7 @@
 """What a step wants of the hub is found in its options, and said in one line when it can't be had."""
 
 import http.server
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_wants_are_found_wherever_they_stand() -> None:
     ]
     none = {"model": {"origin": "folder"}, "data": {"files": {"train": "abc"}}, "task": {"hub": None}}
     assert list(hub._wanted(none)) == []
+
+
+def test_a_password_in_the_address_is_a_header_and_never_told(
+    answering: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = hub._request("http://reader:a%40b@host:1/api/models/some/model")
+    assert (request.host, request.get_header("Authorization")) == ("host:1", "Basic cmVhZGVyOmFAYg==")
+    assert hub._request("https://host/x").headers == {}
+    asked = answering(503)
+    monkeypatch.setenv("HF_ENDPOINT", os.environ["HF_ENDPOINT"].replace("http://", "http://reader:hidden@"))
+    said = refusal({"model": MODEL})
+    assert asked == ["/api/models/some/model/revision/abc"]
+    assert "http://***@127.0.0.1:" in said
+    assert "answers 503" in said
+    assert "hidden" not in said
 
 
 def test_nothing_is_asked_when_nothing_is_wanted(answering: Callable[..., list[str]]) -> None:

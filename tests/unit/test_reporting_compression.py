@@ -25,7 +25,8 @@ from edgedistil.reporting.goals import (
     verdict_of_speed,
 )
 from edgedistil.reporting.multiply import drop_sum, fours, multiply_tables, size_product, speed_product
-from edgedistil.reporting.pareto import frontier_table, frontier_tables, mark_front
+from edgedistil.reporting.pareto import draw, frontier_table, frontier_tables, mark_front
+from edgedistil.reporting.report import pictures
 from edgedistil.reporting.rows import row, rows
 from edgedistil.reporting.table import matrix, notes
 
@@ -94,6 +95,7 @@ def make(tmp_path: Path) -> Make:
             "valid": True, "invalid_because": [],
         }
         record = {
+            "schema_version": 3,
             "fingerprint": folder.name, "names": names, "compression": how, "device": {"threads": 1}, "seed": seed,
             "quality": scores(right, parent) | {"sample": False}, "size": {"model_mb": mb}, "model": {},
             "parent_size": {"model_mb": 90.0}, "environment": {"isa": ["avx2"]},
@@ -250,7 +252,7 @@ def test_runs_that_are_invalid_make_no_claim_of_speed(make: Make) -> None:
     steps = stairs(make)
     spoil(steps[1])
     lines = ablation_tables(cells(*steps))[1].splitlines()[2:]
-    assert ["INVALID" in line for line in lines] == [False, True, False, False, False]
+    assert [line.count("INVALID") for line in lines] == [0, 2, 0, 0, 0]
     assert [line.count("× ") for line in lines] == [0, 0, 0, 1, 1]
 
 
@@ -361,6 +363,21 @@ def test_each_technique_adds_a_row_with_its_step(make: Make) -> None:
     assert "adds a row" in heading
 
 
+def test_techniques_are_judged_by_what_their_task_is(make: Make) -> None:
+    made = stairs(make)
+    for number, outcome in enumerate(made):
+        file = Path(outcome["folder"]) / "record.json"
+        record = json.loads(file.read_text())
+        record["quality"]["matthews_correlation"] = 0.5 - number / 100
+        record["quality"]["against_parent"]["matthews_correlation_points"] = -float(number)
+        file.write_text(json.dumps(record))
+    table = ablation_tables(cells(*made))[1]
+    lines = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
+    assert lines[0][1:4] == ["Matthews × 100", "drop (points)", "step"]
+    assert [line[1:4] for line in lines[2:5]] == [
+        ["50.00", "+0.00", ""], ["49.00", "+1.00", "-1.00"], ["48.00", "+2.00", "-1.00"]]
+
+
 def test_every_seed_has_its_chain(make: Make) -> None:
     both = cells(*stairs(make, 1), *stairs(make, 2))
     assert chain(both) is None
@@ -396,6 +413,23 @@ def test_the_front_holds_what_nothing_beats() -> None:
     table = frontier_table(mark_front([best, fast, small, between, beaten]))
     assert "4 of 5 cells" in table[2]
     assert [line.split("|")[1].strip() for line in table[1].splitlines()[2:]] == ["40", "39", "10", "90"]
+
+
+def test_a_picture_of_a_front_is_of_one_task_and_device(tmp_path: Path) -> None:
+    def cells(task: str, device: str, count: int, **more: Any) -> list[dict[str, Any]]:
+        named = {"status": "done", "model": "m", "task": task, "device": device}
+        named |= {"quantization": "none", "masked": False}
+        return [point(0.8 + n / 100, 1.0 + n, 90.0, n=872, **named, **more) for n in range(count)]
+
+    few, most, one = cells("stsb", "cpu", 2), cells("my/task", "cpu", 3), cells("stsb", "phone", 1)
+    for r in few:
+        r |= {"pearson": r.pop("accuracy")}
+    found = pictures([*few, *most, *one, *cells("stsb", "phone", 2, emulated=True)])
+    assert found == {"pareto.png": most, "pareto_stsb_cpu.png": few}
+    assert sorted(pictures([*most, *cells("my/task", "phone", 2)])) == ["pareto.png", "pareto_phone.png"]
+    assert list(pictures([*few, *cells("my/task", "cpu", 2)])) == ["pareto.png", "pareto_stsb_cpu.png"]
+    draw(few, tmp_path / "scores.png")
+    assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_front_is_of_the_test_part_where_all_have_one() -> None:

@@ -181,3 +181,20 @@ def test_the_report_of_a_sweep_is_written_as_table_csv_and_parquet(tmp_path: Pat
     other = [made[0], made[1] | {"overrides": ["ablation=mine", "seed=1"]}]
     report(other, store, target, [])
     assert len(list((tmp_path / "store").glob("artifacts/report/*"))) == 2
+
+
+def test_what_a_killed_report_left_is_gone_after_the_next_whatever_that_one_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [outcome(tmp_path / "runs", FULL, 1, 3.0), outcome(tmp_path / "runs", SOFT, 1, 3.25)]
+    store, target = Store(tmp_path / "store"), tmp_path / "sweep"
+    target.mkdir()
+    report(made, store, target, [])
+    for then in (made[:1], made):
+        with monkeypatch.context() as killed:
+            killed.setattr("edgedistil.reporting.report.as_csv", lambda _: None)
+            with pytest.raises(TypeError):
+                report(made[1:], store, target, [])
+        assert list((tmp_path / "store" / "work").iterdir()), "nothing was left to remove"
+        report(then, store, target, [])
+        assert list((tmp_path / "store" / "work").iterdir()) == []

@@ -198,7 +198,12 @@ def test_folders_are_found_by_their_experiment(runs: Runs) -> None:
     runs.cell("big", "rte", 0.6, overrides=["experiment=glue_reproduction", "+offline=embedded"])
     swept = runs.cell("big", "rte", 0.6, folder="multirun/day/time/")
     (swept.parent / "sweep.json").write_text("{}")
-    assert run_folders(runs.root) == [swept.parent, one]
+    broken = runs.root / "outputs" / "day" / "torn" / "cell.json"
+    broken.parent.mkdir()
+    for text in ('{"status": "do', "[]", '{"status": "done", "stage": "train", "overrides": 3}'):
+        broken.write_text(text)
+        assert run_folders(runs.root) == [swept.parent, one], "one of all runs says nothing of the others"
+    broken.unlink()
     empty = runs.root / "outputs" / "day" / "begun"
     empty.mkdir()
     cells, without = cells_of([one, empty], {"full": "other"})

@@ -1,5 +1,6 @@
 """Artifacts appear whole or not at all, and upkeep removes what it says it removes."""
 
+import errno
 import hashlib
 import os
 import time
@@ -142,7 +143,79 @@ def test_collect_keeps_the_checkpoint_of_a_run_killed_today(store: Store) -> Non
     assert upkeep.collect(store, keep_days=30, everything=True)[0] == 1
 
 
+def test_collect_leaves_alone_what_somebody_makes_again(store: Store) -> None:
+    publish(store, "k1", 9)
+    with store.lock("k1"):
+        assert upkeep.collect(store, keep_days=0, everything=True)[0] == 0
+        assert store.find("export", "k1") is not None
+    assert upkeep.collect(store, keep_days=0, everything=True)[0] == 1
+
+
+def test_collect_takes_no_folder_from_under_a_repair(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(store, "k1")
+    rename = os.rename
+
+    def collected_meanwhile(source: Path, target: Path) -> None:
+        monkeypatch.undo()
+        upkeep.collect(store, keep_days=30)
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", collected_meanwhile)
+    store.set_aside("export", "k1")
+    assert store.find("export", "k1") is None
+    (store.root / "trash" / "k9-of-a-killed-one").mkdir()
+    upkeep.collect(store, keep_days=30)
+    assert list((store.root / "trash").iterdir()) == []
+
+
+def test_collect_minds_no_file_that_goes_while_it_looks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    (store.open_work("k1") / "checkpoint").write_bytes(b"x" * 1000)
+    looked = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: [*looked(self, pattern), self / ".progress.json.1"])
+    assert upkeep.collect(store, keep_days=30) == (0, 0.0)
+    assert upkeep.collect(store, keep_days=30, everything=True) == (1, pytest.approx(0.001))
+
+
+def test_the_store_is_cleaned_on_a_full_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("k0", "k1"):
+        publish(store, key, 9)
+    store.set_aside("export", "k0")
+    made, opened = os.mkdir, os.open
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def no_new_folder(path: Any, *rest: Any, **named: Any) -> None:
+        return made(path, *rest, **named) if os.path.exists(path) else full()
+
+    def no_new_file(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        return full() if flags & os.O_CREAT and not os.path.exists(path) else opened(path, flags, *rest, **named)  # type: ignore[func-returns-value, return-value]
+
+    for name, instead in {"pwrite": full, "ftruncate": full, "write": full, "mkdir": no_new_folder}.items():
+        monkeypatch.setattr(f"os.{name}", instead)
+    monkeypatch.setattr("os.open", no_new_file)
+    assert upkeep.collect(store, keep_days=5)[0] == 1
+    assert store.find("export", "k1") is None
+
+
 def test_collect_removes_old_failures_as_it_says(store: Store) -> None:
     write_json(store.root / "failures" / "k1.json", {"message": "no"})
     upkeep.collect(store, keep_days=0, everything=True)
     assert list((store.root / "failures").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"files": 3, "label": []}', "\xff", "[" * 100_000])
+def test_a_damaged_artifact_is_listed_and_stops_nothing(store: Store, text: str) -> None:
+    publish(store, "whole", age_days=2, seconds=3.0, label="mine")
+    damaged = publish(store, "damaged", age_days=9, label="other") / ARTIFACT_FILE
+    damaged.write_bytes(text.encode("latin-1"))
+    listed = {entry.fingerprint: entry for entry in upkeep.entries(store)}
+    assert set(listed) == {"whole", "damaged"}
+    assert listed["whole"].label == "mine"
+    assert listed["damaged"].size_mb > 0.0009
+    assert upkeep.typical(store) == {"export": (3.0, 0.001)}
+    # Its age is that of its file.
+    assert upkeep.collect(store, keep_days=5) == (0, 0.0)
+    os.utime(damaged, (time.time() - 9 * DAY,) * 2)
+    assert upkeep.collect(store, keep_days=5)[0] == 1
+    assert [entry.fingerprint for entry in upkeep.entries(store)] == ["whole"]

@@ -81,7 +81,7 @@ def test_damaged_digest_cache_is_as_good_as_none(tmp_path: Path, content: str) -
     (tmp_path / "f").write_bytes(b"abc")
     (tmp_path / "d.json").write_text(content)
     assert DigestCache(tmp_path / "d.json").digest(tmp_path / "f") == hashlib.sha256(b"abc").hexdigest()
-    assert len(read_json(tmp_path / "d.json")) == 1
+    assert len(DigestCache(tmp_path / "d.json")._read()) == 1
 
 
 def test_two_digest_caches_keep_each_others_entries(tmp_path: Path) -> None:
@@ -91,7 +91,47 @@ def test_two_digest_caches_keep_each_others_entries(tmp_path: Path) -> None:
     first.digest(tmp_path / "a")
     second.digest(tmp_path / "b")
     first.digest(tmp_path / "b")
-    assert set(read_json(tmp_path / "d.json").values()) == {hashlib.sha256(x).hexdigest() for x in (b"a", b"b")}
+    kept = DigestCache(tmp_path / "d.json")._read()
+    assert set(kept.values()) == {hashlib.sha256(x).hexdigest() for x in (b"a", b"b")}
+
+
+def test_digest_cache_adds_what_is_new_and_leaves_the_rest(tmp_path: Path) -> None:
+    memory = tmp_path / "d.json"
+    names = [tmp_path / name for name in "abc"]
+    for file in names:
+        file.write_text(file.name)
+    # As it was written once: one object. Read, and added to.
+    memory.write_text(json.dumps({module._identity(names[0]): "digest of a"}) + "\n")
+    DigestCache(memory).remember({names[1]: "digest of b"})
+    before = memory.read_bytes()
+    one, two = DigestCache(memory), DigestCache(memory)
+    one.remember({names[0]: "another digest of a"})
+    two.remember({names[2]: "digest of c"})
+    after = memory.read_bytes()
+    assert after.startswith(before)
+    assert len(after) - len(before) < 500
+    assert [DigestCache(memory).digest(file) for file in names] == ["another digest of a", "digest of b", "digest of c"]
+
+
+def test_digest_cache_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    memory = tmp_path / "d.json"
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    DigestCache(memory).remember({tmp_path / "a": "digest of a"})
+    DigestCache(memory).remember({tmp_path / "b": "digest of b"})
+    os.truncate(memory, memory.stat().st_size - 5)
+    DigestCache(memory).remember({tmp_path / "b": "digest of b"})
+    assert [DigestCache(memory).digest(tmp_path / name) for name in "ab"] == ["digest of a", "digest of b"]
+
+
+def test_digest_cache_is_written_anew_when_it_says_things_often(tmp_path: Path) -> None:
+    memory = tmp_path / "d.json"
+    (tmp_path / "a").write_text("a")
+    for _ in range(module._SPARE_ENTRIES + 3):
+        DigestCache(memory).remember({tmp_path / "a": "digest of a"})
+    assert len(memory.read_bytes().splitlines()) > module._SPARE_ENTRIES
+    assert DigestCache(memory).digest(tmp_path / "a") == "digest of a"
+    assert list(read_json(memory).values()) == ["digest of a"]
 
 
 def test_write_json_round_trip_and_no_leftovers(tmp_path: Path) -> None:

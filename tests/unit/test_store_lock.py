@@ -1,5 +1,6 @@
 """A lock excludes other processes and dies with whoever holds it."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -114,6 +115,17 @@ def test_waiting_is_told_once_and_ends_with_the_lock(tmp_path: Path) -> None:
         with locked(tmp_path / "k.lock", on_wait=end_later, poll_s=0.01):
             assert holder.wait(timeout=5) == 0
     assert told == [f"process {holder.pid} on {os.uname().nodename}"]
+
+
+def test_lock_is_held_where_its_holder_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with locked(tmp_path / "k.lock"):
+        assert not is_free(tmp_path / "k.lock")
+        with pytest.raises(Busy, match="another process"), locked(tmp_path / "k.lock", on_wait=refuse):
+            pass
 
 
 def test_lock_is_released_when_the_work_fails(tmp_path: Path) -> None:

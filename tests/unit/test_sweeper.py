@@ -1,5 +1,6 @@
 """The sweeper composes each job once, and hands every launcher what Hydra would have composed."""
 
+import copy
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -42,6 +43,17 @@ def test_a_config_is_given_away_once() -> None:
 
 def test_everything_else_is_hydras() -> None:
     assert _KeepsComposed(Loader()).other() == "as Hydra's"  # type: ignore[arg-type]
+
+
+def test_other_processes_get_the_loader_without_what_was_composed_here() -> None:
+    keeps = _KeepsComposed(Loader())  # type: ignore[arg-type]
+    keeps.load_sweep_config(None, ["a=1"])
+    make, arguments = keeps.__reduce__()
+    sent = make(*arguments)
+    assert sent.load_sweep_config(None, ["a=1"]).overrides == ["a=1"]
+    assert sent.calls == [["a=1"], ["a=1"]]
+    # Not by its attributes, which it asks the loader for before it has one.
+    assert copy.copy(keeps).other() == "as Hydra's"
 
 
 def test_a_product_alone_is_hydras() -> None:

@@ -1,5 +1,9 @@
 """The real worker loop in a process of its own, around an engine with known times and known memory."""
 
+import json
+import os
+import re
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +66,8 @@ ENGINE = textwrap.dedent("""
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Worker]:
     (tmp_path / "fake_engine.py").write_text(ENGINE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    # With it the package that is tested here, whichever is installed.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(client.__file__).parents[2])]))
     monkeypatch.setitem(client.PROGRAMS, "fake", "fake_engine")
     return lambda: Worker("fake", threads=1)
 
@@ -117,6 +122,29 @@ def test_error_comes_back_and_the_worker_lives_on(worker: Worker) -> None:
     with pytest.raises(WorkerError, match="could not time: KeyError"):
         worker.ask("time", name="never prepared", start=0, count=1)
     assert worker.ask("predict", texts=[["ab", "abc"]])["logits"] == [[2.0, 3.0]]
+
+
+def test_a_request_that_is_none_is_answered_and_the_worker_lives_on(worker: Worker) -> None:
+    for line, why in ((b"no json\n", "JSONDecodeError"), (b"[1]\n", "a request is a JSON object with an op"),
+                      (b"\xff\n", "UnicodeDecodeError"), (b"[" * 100_000 + b"\n", "RecursionError")):
+        worker._process.stdin.write(line)
+        worker._process.stdin.flush()
+        with pytest.raises(WorkerError, match=why):
+            worker.ask("usage")
+        # The answer to what was asked meanwhile comes next.
+        assert set(json.loads(worker._read("usage", to_the_end=False))) == {"cpu_s"}
+    assert worker.ask("predict", texts=[["ab", "abc"]])["logits"] == [[2.0, 3.0]]
+
+
+@pytest.mark.parametrize(("said", "told"), [
+    ("WARNING: linker: no such page", "answered usage with what is no answer: 'WARNING: linker: no such page"),
+    ("[1, 2]", "answered usage with what is no answer: '[1, 2]"), ("[" * 100_000, "with what is no answer: '[[[[")])
+def test_a_program_that_says_something_else_is_told(said: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(f"input()\nprint({said!r})\n")
+    command = [sys.executable, "-S", str(tmp_path / "program.py")]
+    with pytest.raises(WorkerError, match=re.escape(told)) as raised, Worker("native", 1, command=command) as worker:
+        worker.ask("usage")
+    assert len(str(raised.value)) < 400
 
 
 def test_dead_worker_is_an_error_with_its_last_words(fake: Callable[[], Worker]) -> None:

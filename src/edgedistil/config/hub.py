@@ -3,18 +3,21 @@ out in seconds, where the libraries would try for minutes."""
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..credentials import masked
 from ..errors import UserError
 
 log = logging.getLogger("edgedistil")
 # How long the hub may take for its first answer. The command as a whole should say so within ten seconds.
 ANSWER_WITHIN_S = 4.0
 _MODEL, _DATA_SET = "model", "data set"
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _INSTEAD = {
     _MODEL: "model=distil_minilm, or model.origin=folder model.location=FOLDER",
     _DATA_SET: "task.data_dir=FOLDER (one Parquet file a split), or task.train=FILE task.validation=FILE",
@@ -42,6 +45,9 @@ def prepare(options: dict[str, Any]) -> None:
     wanted = list(dict.fromkeys(_wanted(options)))
     if not wanted:
         return
+    for each in wanted:
+        if not _NAME.fullmatch(each.name) or ".." in each.name or "--" in each.name:
+            raise UserError(f"{each.name!r} is no name of a {each.kind} on the hub; example: OWNER/NAME")
     why = _asked_to_be_offline() or _first(_why_not(each) for each in wanted)
     if why is None:
         return
@@ -49,7 +55,7 @@ def prepare(options: dict[str, Any]) -> None:
     for each in wanted:
         if not _cached(each):
             raise cannot_be_had(each.kind, each.name, why)
-    log.warning("%s: what the cache has at the pinned revision is taken", why)
+    log.warning("%s: what the cache has at the pinned revision is taken", masked(why))
 
 
 def cannot_be_had(kind: str, name: str, why: str) -> UserError:
@@ -116,9 +122,10 @@ def _why_not(wanted: Wanted) -> str | None:
         import urllib.error
         import urllib.request
 
-        request = urllib.request.Request(f"{endpoint}/api/{group}/{wanted.name}/revision/{wanted.revision}")  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_WITHIN_S):  # noqa: S310
+            request = _request(f"{endpoint}/api/{group}/{wanted.name}/revision/{wanted.revision}")
+            # The scheme is http or https: see above.
+            with urllib.request.urlopen(request, timeout=ANSWER_WITHIN_S):  # noqa: S310  # nosec B310
                 said.append(None)
         except urllib.error.HTTPError as error:
             if error.headers.get("X-Error-Code") == "RevisionNotFound":
@@ -138,6 +145,22 @@ def _why_not(wanted: Wanted) -> str | None:
     if isinstance(said[0], UserError):
         raise said[0]
     return said[0]
+
+
+def _request(address: str) -> Any:
+    """A request whose name and password, if the address has them, are a header as with the libraries: urllib would take
+    them for a part of the host's name, and ask a name server for it."""
+    import base64
+    import urllib.parse
+    import urllib.request
+
+    place = urllib.parse.urlsplit(address)
+    who, _, host = place.netloc.rpartition("@")
+    request = urllib.request.Request(place._replace(netloc=host).geturl())  # noqa: S310 (its caller has looked)
+    if who:
+        said = base64.b64encode(urllib.parse.unquote(who).encode()).decode()
+        request.add_header("Authorization", f"Basic {said}")
+    return request
 
 
 def _no_such_revision(wanted: Wanted) -> UserError:

@@ -12,6 +12,10 @@ from omegaconf import MISSING
 
 from .device_schemas import Device
 
+# Tables (or null), by what their values are. Typed as tables, OmegaConf could not set them on the command line where
+# they are null (``task.rows={train: 3}``): validation checks them.
+_ANY, _TEXT, _INTEGER = ({"table": of} for of in ("any", "text", "integer"))
+
 
 @dataclass
 class Model:
@@ -21,7 +25,7 @@ class Model:
     convert_to: str | None = None
     fine_tuned: bool | None = None
     weights: str = "pretrained"
-    architecture: dict[str, Any] | None = None
+    architecture: Any = field(default=None, metadata=_ANY)
     tokenizer: str | None = None
     layers: list[int] | None = None
     # of a recipe; null: the run's own
@@ -35,7 +39,7 @@ class Task:
     hub: str | None = None
     hub_config: str | None = None
     revision: str | None = None
-    generator: dict[str, Any] | None = None
+    generator: Any = field(default=None, metadata=_ANY)
     data_dir: str | None = None
     train: str | None = None
     validation: str | None = None
@@ -54,9 +58,9 @@ class Task:
     limit_train: int | None = None
     limit_validation: int | None = None
     # further splits that are reported beside validation: name -> split of the hub, stem of a file, or a file
-    more_splits: dict[str, str] | None = None
+    more_splits: Any = field(default=None, metadata=_TEXT)
     # of the published splits: others are marked as samples
-    rows: dict[str, int] | None = None
+    rows: Any = field(default=None, metadata=_INTEGER)
     # of texts to be learnt from as they are (kind: masked_language_modelling)
     drop_up_to: int = 11
     drop_unknown: float = 0.5
@@ -76,7 +80,7 @@ class Student:
     layers: list[int] | None = None
     depth: int | None = None
     vocab_transform: bool = False
-    architecture: dict[str, Any] | None = None
+    architecture: Any = field(default=None, metadata=_ANY)
 
 
 @dataclass
@@ -235,6 +239,7 @@ class Loader:
 @dataclass
 class Store:
     root: str | None = None
+    repair: bool = False
     threads: int | None = None
 
 

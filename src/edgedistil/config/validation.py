@@ -2,6 +2,9 @@
 
 import difflib
 import math
+import re
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +18,10 @@ from .quantization import check_quantization, decide_method
 from .question_answering import QUESTION_ANSWERING, check_question_answering
 from .regression import check_regression
 from .schemas import SCHEMAS
+from .tracking import check_loggers
+
+_NEEDED = ("model", "task", "student", "augmentation", "objective", "optimizer", "trainer", "loader", "store")
+_NEEDED_BY = {"compress": ("compression",), "bench": ("compression", "device", "measurement")}
 
 
 def validate(cfg: DictConfig) -> dict[str, Any]:
@@ -27,17 +34,20 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
         UserError: naming the option, the value and what is allowed.
     """
     plain: dict[str, Any] = {}
-    for key, node in cfg.items():
-        name = str(key)
+    for name in map(str, cfg):
+        node = _node(cfg, name)
         if name in SCHEMAS:
             plain[name] = _typed(name, node)
         else:
             plain[name] = _container(name, node)
     if not isinstance(plain.get("seed"), int) or isinstance(plain["seed"], bool):
         raise UserError(f"seed={plain.get('seed')!r} is no integer. Example: seed=42")
-    if not isinstance(plain.get("torch_compile"), bool):
-        raise UserError(f"torch_compile={plain.get('torch_compile')!r} is neither true nor false")
+    for name in ("torch_compile", "plan"):
+        if not isinstance(plain.get(name, False), bool):
+            raise UserError(f"{name}={plain[name]!r} is neither true nor false")
+    plain["logger"] = check_loggers(plain.get("logger"))
     _check_values(plain)
+    _check_generator(plain["task"]["generator"])
     decide_method(plain)
     if plain["task"]["kind"] == MASKED_LM:
         check_language_model(plain)
@@ -59,6 +69,32 @@ def validate(cfg: DictConfig) -> dict[str, Any]:
     return plain
 
 
+def check_groups(cfg: DictConfig, stage: str, overrides: Sequence[str]) -> None:
+    """See that every group that ``stage`` can't do without is there, and that one option of it was chosen (Hydra takes
+    a list of them too, and the last one's values are what is left).
+
+    Args:
+        overrides: those of the job.
+
+    Raises:
+        UserError: one is not.
+    """
+    for override in overrides:
+        group, _, names = override.lstrip("+").partition("=")
+        if group.split("@")[0] in SCHEMAS and re.fullmatch(r"\s*\[.*,.*\]\s*", names):
+            listed = names.strip().strip("[]")
+            raise UserError(f"{group}={names}: a cell has one of them; for a cell each run: -m {group}={listed}")
+    for name in (*_NEEDED, *_NEEDED_BY.get(stage, ())):
+        # A value that can't be worked out is said by validate().
+        if OmegaConf.is_missing(cfg, name) or OmegaConf.is_interpolation(cfg, name):
+            continue
+        if not OmegaConf.is_dict(cfg.get(name)):
+            raise UserError(
+                f"{name}={cfg.get(name)!r} is no choice: {stage}.py needs one of this group's options, which "
+                f"python {stage}.py --help lists"
+            )
+
+
 def closest(word: str, allowed: Any) -> str:
     """``" (did you mean 'x'?)"`` for the nearest allowed word, or nothing."""
     names = [str(a) for a in allowed]
@@ -73,9 +109,33 @@ def _typed(name: str, node: Any) -> Any:
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise UserError(f"{name}.{missing[0]} has no value and needs one. Example: {name}.{missing[0]}=...")
-        return OmegaConf.to_container(merged, resolve=True)
+        plain: Any = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(_explain(name, error)) from error
+    for option in fields(SCHEMAS[name]):
+        if of := option.metadata.get("table"):
+            plain[option.name] = _table(f"{name}.{option.name}", plain[option.name], of)
+    return plain
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {"any": object, "text": str, "integer": int}
+
+
+def _table(name: str, value: Any, of: str) -> dict[str, Any] | None:
+    if value is None or value == {}:
+        return None
+    good = isinstance(value, dict) and all(isinstance(k, str) for k in value)
+    if not good or any(not isinstance(v, _KINDS[of]) or (of != "any" and isinstance(v, bool)) for v in value.values()):
+        kind = "values" if of == "any" else f"values of type {of}"
+        raise UserError(f"{name}={value!r} is no table of names with {kind}; example: {name}={{NAME: VALUE}}")
+    return dict(value)
+
+
+def _node(cfg: DictConfig, name: str) -> Any:
+    try:
+        return cfg[name]
+    except OmegaConfBaseException as error:
+        raise UserError(f"{name}: {str(error).strip().splitlines()[0]}") from error
 
 
 def _container(name: str, node: Any) -> Any:
@@ -179,6 +239,24 @@ def _check_teachings(plain: dict[str, Any]) -> None:
                 "of its last layer, so quantisation-aware training compares logits; use "
                 "compression.qat.objective.hidden_weight=0"
             )
+
+
+# What every generator takes beside its name, and how little of it is anything.
+_GENERATED = {"train": 2, "validation": 2, "seed": 0, "label_noise": 0}
+
+
+def _check_generator(generator: dict[str, Any] | None) -> None:
+    for key, value in (generator or {}).items():
+        if key == "name":
+            continue
+        if key not in _GENERATED:
+            allowed = ", ".join(("name", *_GENERATED))
+            raise UserError(f"task.generator.{key} is unknown; allowed: {allowed}{closest(str(key), _GENERATED)}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        whole = key == "label_noise" or isinstance(value, int)
+        if not (number and whole and value >= _GENERATED[key]) or (key == "label_noise" and value > 1):
+            what = "a share from 0 to 1" if key == "label_noise" else f"a whole number of at least {_GENERATED[key]}"
+            raise UserError(f"task.generator.{key}={value!r} is not {what}")
 
 
 def _check_until(compression: dict[str, Any]) -> None:

@@ -72,13 +72,19 @@ class Adb:
         whole = f"( {body}\n); echo {_MARK}$?"
         done = call(self.command("shell", whole), self.environment, timeout_s)
         said, mark, code = done.stdout.rpartition(_MARK)
-        if not mark or not code.strip().isdigit():
+        ended = whole_number(code.strip())
+        if not mark or ended is None:
             last = (done.stderr.strip() or "the phone is gone or the connection broke").splitlines()[-1]
             raise PhoneError(f"a command on {self.serial} was torn: {last}")
-        if int(code):
+        if ended:
             last = (done.stderr.strip() or said.strip() or "no message").splitlines()[-1]
-            raise PhoneError(f"on {self.serial}: {body.split()[0]}: {last} (exit code {int(code)})")
+            raise PhoneError(f"on {self.serial}: {body.split()[0]}: {last} (exit code {ended})")
         return said
+
+
+def whole_number(text: str) -> int | None:
+    """A number of up to 18 plain digits; None of everything else (``isdigit`` takes ² for one)."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def listed(program: str) -> list[Listed]:

@@ -1,10 +1,12 @@
 """Cores: which ones are quiet, and what the machine did on them meanwhile (Linux ``/proc/stat``)."""
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+_CORE = re.compile(r"cpu([0-9]{1,6})((?: +[0-9]{1,19}){8})(?![0-9])")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -20,16 +22,15 @@ class CoreTimes:
 def core_times() -> dict[int, CoreTimes]:
     """Core → its times; empty where the kernel doesn't say."""
     try:
-        lines = Path("/proc/stat").read_text().splitlines()
+        lines = Path("/proc/stat").read_text(errors="replace").splitlines()
     except OSError:
         return {}
     found = {}
     for line in lines:
-        name, *rest = line.split()
-        if name.startswith("cpu") and name != "cpu":
-            # user nice system idle iowait irq softirq steal; guest times are in user already (proc(5)).
-            t = [int(x) / _TICKS_PER_S for x in rest[:8]]
-            found[int(name[3:])] = CoreTimes(sum(t) - t[3] - t[4], t[7], sum(t))
+        # user nice system idle iowait irq softirq steal; guest times are in user already (proc(5)).
+        if match := _CORE.match(line):
+            t = [int(x) / _TICKS_PER_S for x in match[2].split()]
+            found[int(match[1])] = CoreTimes(sum(t) - t[3] - t[4], t[7], sum(t))
     return found
 
 

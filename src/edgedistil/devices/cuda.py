@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import math
 import os
 import shutil
 import subprocess
@@ -93,7 +94,11 @@ def why_runtime_has_no_cuda() -> str | None:
 
 def built_for(version_file: str) -> str | None:
     """The CUDA version in the text of a ``torch/version.py``; None of a build without CUDA or of no such file."""
-    for node in ast.parse(version_file).body:
+    try:
+        body = ast.parse(version_file).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)
         if any(isinstance(t, ast.Name) and t.id == "cuda" for t in targets) and isinstance(value, ast.Constant):
@@ -118,7 +123,7 @@ def used_gpu() -> dict[str, Any]:
         UserError: it names one that the driver does not list.
     """
     listed, wanted = gpus(), (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0].strip()
-    if wanted.isdigit():
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < 10:
         found = listed[int(wanted)] if int(wanted) < len(listed) else None
     else:
         found = next((gpu for gpu in listed if str(gpu["uuid"]).startswith(wanted)), None)
@@ -200,13 +205,21 @@ def _value(text: str | None, kind: Any) -> Any:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _rows(lines: Iterable[str]) -> list[list[str]]:
-    return [[field.strip() for field in row] for row in csv.reader(lines, skipinitialspace=True) if row]
+    found = []
+    for line in lines:
+        try:
+            found += [[field.strip() for field in row] for row in csv.reader([line], skipinitialspace=True) if row]
+        except csv.Error:
+            # No line of nvidia-smi's.
+            continue
+    return found
 
 
 def _query(wanted: dict[str, tuple[str, Any]]) -> tuple[list[dict[str, Any]], str]:
@@ -227,7 +240,7 @@ def _ask(arguments: list[str]) -> tuple[list[str], str]:
         return [], "not found"
     command = [tool, *arguments, "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [], type(error).__name__
     if done.returncode:

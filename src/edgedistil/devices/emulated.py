@@ -47,9 +47,20 @@ def adb_of(folder: Path, wanted: str) -> str:
 
 
 def identity(folder: Path) -> dict[str, Any]:
-    """What the phone is made of, for fingerprints: versions of its packages, QEMU among them."""
-    packages = json.loads((folder / "manifest.json").read_text())["packages"]
-    return {"packages": {kind: {n: p["version"] for n, p in found.items()} for kind, found in packages.items()}}
+    """What the phone is made of, for fingerprints: versions of its packages, QEMU among them.
+
+    Raises:
+        UserError: its manifest can't be read.
+    """
+    file = folder / "manifest.json"
+    try:
+        packages = json.loads(file.read_text(encoding="utf-8"))["packages"]
+        made_of = {kind: {n: p["version"] for n, p in found.items()} for kind, found in packages.items()}
+        if not all(isinstance(version, str) for found in made_of.values() for version in found.values()):
+            raise ValueError("versions that are no texts")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{file} can't be read: set the phone up again (make emulated-phone)") from error
+    return {"packages": made_of}
 
 
 # An adb server that ends, with its keys, when its standard input does: however the process that holds that ends.
@@ -98,7 +109,7 @@ def emulated_phone(folder: Path, cpu: str, storage_mb: int, program: str) -> Ite
                 errors.seek(0)
                 words = errors.read().strip().splitlines() or ["no message"]
                 raise PhoneError(f"the emulated phone did not start: {words[-1]}")
-            adb = Adb(program, json.loads(line)["serial"], environment)
+            adb = Adb(program, _serial(line), environment)
             said = call([program, "connect", adb.serial], environment, _START_S)
             if "connected to" not in said.stdout:
                 raise PhoneError(f"adb does not connect to the emulated phone: {(said.stdout + said.stderr).strip()}")
@@ -106,6 +117,17 @@ def emulated_phone(folder: Path, cpu: str, storage_mb: int, program: str) -> Ite
             yield adb
         finally:
             _end(device)
+
+
+def _serial(line: str) -> str:
+    """Where the phone answers, from the one line that it says of itself."""
+    try:
+        found = json.loads(line)["serial"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, str) or not found:
+        raise PhoneError(f"the emulated phone did not say where it is, but {line.strip()[:200]!r}")
+    return found
 
 
 def _end(device: "subprocess.Popen[Any]") -> None:

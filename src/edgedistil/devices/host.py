@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -35,7 +36,7 @@ def cpu_facts() -> dict[str, Any]:
         name, _, value = line.partition(":")
         fields.setdefault(name.strip().lower(), value.strip())
     flags = set((fields.get("flags") or fields.get("features") or "").split())
-    total = next((int(x.split()[1]) for x in _read("/proc/meminfo").splitlines() if x.startswith("MemTotal")), 0)
+    total = next((_counts(x.split()[1:2]) for x in _read("/proc/meminfo").splitlines() if x.startswith("MemTotal")), [])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "cpu": fields.get("model name") or platform.processor() or platform.machine(),
@@ -43,7 +44,7 @@ def cpu_facts() -> dict[str, Any]:
         "machine": platform.machine(),
         "isa": [flag for flag in _ISA if flag in flags],
         "cores": cores,
-        "memory_mb": round(total * 1024 / 1e6),
+        "memory_mb": round(sum(total) * 1024 / 1e6),
     }
 
 
@@ -54,14 +55,20 @@ def gpu_names() -> tuple[str, ...]:
     if tool is None:
         return ()
     command = [tool, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        # A driver that hangs is no GPU to use.
+        return ()
     return tuple(done.stdout.strip().splitlines()) if done.returncode == 0 else ()
 
 
 def has_fast_bf16() -> bool:
     """Whether matrix products in bf16 have hardware here: a GPU of compute capability 8 or more, AVX512-BF16, AMX."""
     if gpu_names():
-        return all(float(name.rsplit(",", 1)[1]) >= 8.0 for name in gpu_names())
+        # Of one that does not say (``[N/A]``), nothing is promised.
+        told = [re.fullmatch(r"\s*([0-9]{1,3})\.[0-9]+\s*", name.rpartition(",")[2]) for name in gpu_names()]
+        return all(capability is not None and int(capability[1]) >= 8 for capability in told)
     return bool({"avx512_bf16", "amx_bf16"} & set(cpu_facts()["isa"]))
 
 
@@ -103,8 +110,14 @@ def busy_cores(seconds: float = 0.5) -> float:
 
 def _cpu_jiffies() -> tuple[int, int]:
     """(busy, all) since boot, over all cores."""
-    fields = [int(x) for x in _read("/proc/stat").partition("\n")[0].split()[1:9]] or [0] * 8
-    return sum(fields) - fields[3] - fields[4], sum(fields)
+    fields = _counts(_read("/proc/stat").partition("\n")[0].split()[1:9])
+    return (sum(fields) - fields[3] - fields[4], sum(fields)) if len(fields) == 8 else (0, 0)
+
+
+def _counts(words: list[str]) -> list[int]:
+    """Numbers of the kernel's; none of them where one is something else."""
+    plain = all(word.isascii() and word.isdigit() and len(word) < 20 for word in words)
+    return [int(word) for word in words] if plain else []
 
 
 def load_average() -> float:
@@ -114,6 +127,6 @@ def load_average() -> float:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(errors="replace")
     except OSError:
         return ""

@@ -4,9 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .adb import Adb, PhoneError
+from .adb import Adb, PhoneError, whole_number
 
 ABI = "arm64-v8a"
+# Above what any phone has.
+_MOST_CORES = 1023
 _PROPERTIES = {
     "manufacturer": "ro.product.manufacturer",
     "model": "ro.product.model",
@@ -56,7 +58,7 @@ def facts(adb: Adb) -> dict[str, Any]:
 
 def parse_properties(text: str) -> dict[str, str]:
     """``[key]: [value]`` lines of ``getprop``."""
-    return dict(re.findall(r"^\[([^\]]+)\]: \[(.*)\]\s*$", text, re.MULTILINE))
+    return dict(re.findall(r"^\[([^\]\n]+)\]: \[(.*)\][ \t\r]*$", text, re.MULTILINE))
 
 
 def parse_cores(text: str) -> list[tuple[int, int | None, str | None]]:
@@ -64,9 +66,9 @@ def parse_cores(text: str) -> list[tuple[int, int | None, str | None]]:
     found = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) == 3 and words[0].isdigit():
-            number = int(words[1]) if words[1].isdigit() else None
-            found.append((int(words[0]), number, None if words[2] == "-" else words[2]))
+        core = whole_number(words[0]) if len(words) == 3 else None
+        if core is not None:
+            found.append((core, whole_number(words[1]), None if words[2] == "-" else words[2]))
     return sorted(found, key=lambda core: core[0])
 
 
@@ -113,10 +115,12 @@ def listed_cores(text: str) -> list[int]:
     """
     cores: set[int] = set()
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise PhoneError(f"device.phone.cores={text!r} is neither big nor all nor a list such as 4-7 or 4,6")
-        cores |= set(range(int(first), int(last if dash else first) + 1))
+        words = part.strip().split("-")
+        ends = [whole_number(word) for word in words]
+        first, last = ends[0], ends[-1]
+        if len(ends) > 2 or first is None or last is None or last > _MOST_CORES:
+            raise PhoneError(f"device.phone.cores={text[:200]!r} is neither big nor all nor a list such as 4-7 or 4,6")
+        cores |= set(range(first, last + 1))
     return sorted(cores)
 
 
@@ -134,12 +138,12 @@ def parse_state(text: str) -> dict[str, Any]:
     """Figures of ``dumpsys thermalservice``, ``dumpsys battery`` and what follows them; None where one is missing."""
 
     def number(pattern: str, scale: float = 1) -> float | None:
-        match = re.search(rf"^\s*{pattern}:\s*(-?[\d.]+)", text, re.MULTILINE)
+        match = re.search(rf"^[ \t]*{pattern}:[ \t]*(-?[0-9]{{1,18}}(?:\.[0-9]{{1,18}})?)", text, re.MULTILINE)
         return float(match[1]) / scale if match else None
 
     thermal, level = number("Thermal Status"), number("level")
-    powered = re.findall(r"^\s*(?:AC|USB|Wireless|Dock) powered:\s*(true|false)", text, re.MULTILINE)
-    saver = re.search(r"^low_power:\s*([01])\s*$", text, re.MULTILINE)
+    powered = re.findall(r"^[ \t]*(?:AC|USB|Wireless|Dock) powered:[ \t]*(true|false)", text, re.MULTILINE)
+    saver = re.search(r"^low_power:[ \t]*([01])[ \t\r]*$", text, re.MULTILINE)
     return {
         "thermal_status": None if thermal is None else int(thermal),
         "battery_percent": None if level is None else int(level),
@@ -151,5 +155,5 @@ def parse_state(text: str) -> dict[str, Any]:
 
 
 def _memory_mb(text: str) -> int | None:
-    match = re.search(r"^MemTotal:\s*(\d+) kB", text, re.MULTILINE)
+    match = re.search(r"^MemTotal:\s*([0-9]{1,18}) kB", text, re.MULTILINE)
     return round(int(match[1]) * 1024 / 1e6) if match else None

@@ -1,6 +1,7 @@
 """The folder that ``mobile/build.py`` makes: the native runner, its libraries and how it is started."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,17 @@ def find_runner(folder: str | None, emulated: bool) -> Runner:
             "TARGET=android with the NDK), or device.phone.runner=FOLDER"
         )
     try:
-        manifest = json.loads((found / "manifest.json").read_text())
-        target, names = manifest["target"], list(manifest["files"])
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = json.loads((found / "manifest.json").read_text(encoding="utf-8"))
+        target, names = manifest["target"], [str(name) for name in manifest["files"]]
+        told = [target, manifest["onnxruntime"], *manifest["start"], *(f["sha256"] for f in manifest["files"].values())]
+        texts = all(isinstance(word, str) and "\0" not in word for word in told)
+        if not texts or not isinstance(manifest["start"], list):
+            raise ValueError("words that are no texts")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{found / 'manifest.json'} can't be read: build it again with mobile/build.py") from error
     if target not in targets:
         raise UserError(f"{found} is built for {target}; this device runs {' or '.join(targets)}")
-    lacking = [name for name in names if not (found / name).is_file()]
+    lacking = [name for name in names if not os.path.isfile(found / name)]
     if lacking:
         raise UserError(f"{found} lacks {lacking[0]}: build it again with mobile/build.py {target}")
     return Runner(found, manifest)

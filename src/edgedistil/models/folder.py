@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from .card import pipeline_of, step_card
 from .shrunken import is_uneven, structure_of
 from .structure import STRUCTURE_FILE
 
@@ -33,7 +34,7 @@ def save_model(model: Any, folder: Path, card: dict[str, Any]) -> None:
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     if uneven:
         (folder / STRUCTURE_FILE).write_text(json.dumps(structure, indent=2) + "\n")
-    (folder / "README.md").write_text(_card(card, uneven))
+    (folder / "README.md").write_text(_card(card, model, uneven))
 
 
 def _untied(model: Any) -> dict[str, Any]:
@@ -52,14 +53,18 @@ def count_parameters(model: Any) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def _card(card: dict[str, Any], uneven: bool) -> str:
-    lines = ["---", "library_name: transformers", "tags: [edgedistil]", "---", f"# {card['title']}", ""]
-    lines += [f"- {line}" for line in card["lines"]]
+def _card(card: dict[str, Any], model: Any, uneven: bool) -> str:
+    kind = type(model).__name__
+    lines = [*card["lines"], f"a {kind} of {count_parameters(model):,} parameters in FP32"]
+    if pipeline_of(kind) == "text-classification":
+        names = model.config.id2label
+        lines.append(f"classes in the order of its outputs: {', '.join(str(names[i]) for i in sorted(names))}")
+    loading = f"Load it with transformers: `{kind}.from_pretrained(folder)`."
     if uneven:
-        lines += [
-            "",
+        loading = (
             "The layers have heads and FFN widths, or the word table a rank, of their own (`structure.json`), so "
-            "`AutoModel` can't load the weights; `edgedistil.models.shrunken.load_classifier(folder)` does. "
-            "`model.onnx` runs anywhere.",
-        ]
-    return "\n".join(lines) + "\n"
+            "`AutoModel` can't load the weights; `edgedistil.models.shrunken.load_model(folder)` does. "
+            "`model.onnx` runs anywhere."
+        )
+    library = "pytorch" if uneven else "transformers"
+    return step_card(card["title"], library, pipeline_of(kind), ["\n".join(f"- {line}" for line in lines), loading])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.hub import explain
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .depth import keep_layers
 
 
@@ -86,12 +86,13 @@ class hub_errors:
         return None
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if not isinstance(error, OSError):
-            return
         if self._identity["origin"] == "hub":
-            raise explain(error, "model", self._location, self._identity["revision"]) from error
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"the model {self._location!r} can't be loaded ({first})") from error
+            if isinstance(error, OSError):
+                raise explain(error, "model", self._location, self._identity["revision"]) from error
+            return
+        # Whatever an architecture says of a config and weights that it can't be built of.
+        if isinstance(error, Exception) and not isinstance(error, UserError | MemoryError):
+            raise UserError(f"the model {self._location!r} can't be loaded ({first_line(error)})") from error
 
 
 def hub_arguments(identity: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Where a model comes from and what identifies it; reads no weights into memory and imports no torch."""
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..config.places import embedded_model_folder
+from ..config.places import embedded_model_folder, user_path
 from ..errors import UserError
+from ..store.files import read_json
 from ..store.fingerprint import DigestCache
 from . import embedded
 from .depth import check_layers
@@ -14,6 +14,11 @@ from .kinds import CLASSIFIER, EXPORTED, KNOWN, TWINS
 from .structure import STRUCTURE_FILE, check_structure
 
 _WANTED = ("config.json", "model.safetensors", "tokenizer.json")
+# What is computed with of a config, as DistilBERT and BERT call it.
+_COUNTS = (
+    *("dim", "n_heads", "n_layers", "hidden_dim", "vocab_size", "max_position_embeddings"),
+    *("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"),
+)
 
 
 @dataclass(frozen=True)
@@ -99,18 +104,18 @@ def _package(model: dict[str, Any], digests: DigestCache) -> Origin:
     if digests.digest(weights) != embedded.WEIGHTS_SHA256:
         raise UserError(f"{weights} is damaged; delete {folder} and run: make embedded-model")
     identity = {"origin": "package", "sha256": embedded.WEIGHTS_SHA256, "convert_to": model["convert_to"]}
-    return _shaped(Origin(identity, str(folder), fine_tuned=False), json.loads((folder / "config.json").read_text()))
+    return _shaped(Origin(identity, str(folder), fine_tuned=False), _config_of(folder))
 
 
 def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
     """Random weights in the model's shape; its tokenizer is ``tokenizer``'s, else the embedded model's (the uncased
     English WordPiece)."""
     embedded_folder = embedded_model_folder()
-    source = embedded_folder if model["origin"] == "package" else Path(model["location"] or "").expanduser()
+    source = embedded_folder if model["origin"] == "package" else user_path(model["location"], "model.location")
     if model["architecture"]:
         architecture = dict(model["architecture"])
     elif model["origin"] != "hub" and (source / "config.json").is_file():
-        architecture = json.loads((source / "config.json").read_text())
+        architecture = _config_of(source)
         if model["convert_to"] == "distilbert" and architecture.get("model_type") == "bert":
             architecture = _as_distilbert(architecture)
     else:
@@ -124,7 +129,7 @@ def _twin(model: dict[str, Any], digests: DigestCache) -> Origin:
         )
     tokenizer = source if model["origin"] == "folder" and (source / "tokenizer.json").is_file() else embedded_folder
     if model["tokenizer"]:
-        tokenizer = Path(model["tokenizer"]).expanduser().absolute()
+        tokenizer = user_path(model["tokenizer"], "model.tokenizer")
         if not (tokenizer / "tokenizer.json").is_file():
             raise UserError(f"model.tokenizer={model['tokenizer']!r} is no folder with a tokenizer.json")
     if not (tokenizer / "tokenizer.json").is_file():
@@ -167,24 +172,19 @@ def _shaped(origin: Origin, config: dict[str, Any]) -> Origin:
 
 
 def _folder(model: dict[str, Any], digests: DigestCache, head: str) -> Origin:
-    path = Path(model["location"]).expanduser().absolute()
+    path = user_path(model["location"], "model.location")
     if path.suffix == ".onnx":
         return _bare_onnx(path, model, digests)
     if not path.is_dir():
         raise UserError(f"model.location={model['location']!r} is neither a folder nor an .onnx file")
     _check_files(path)
-    try:
-        config = json.loads((path / "config.json").read_text())
-    except ValueError as error:
-        raise UserError(
-            f"{path}/config.json is no JSON ({error}); save the model again with save_pretrained"
-        ) from error
+    config = _config_of(path)
     kind = config.get("model_type")
     if kind not in KNOWN + EXPORTED:
         supported = ", ".join(KNOWN + EXPORTED)
         raise UserError(f"{path}/config.json has model_type={kind!r}; supported: {supported}")
-    if config.get("quantization_config"):
-        method = config["quantization_config"].get("quant_method", "some method")
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method", "some method") if isinstance(quantised, dict) else quantised
         raise UserError(
             f"{path} is quantised already ({method}), and rounding twice is no compression: give the folder in full "
             "precision that it was made of"
@@ -202,6 +202,24 @@ def _folder(model: dict[str, Any], digests: DigestCache, head: str) -> Origin:
     if not fine_tuned:
         identity["convert_to"] = model["convert_to"]
     return _shaped(Origin(identity, str(path), fine_tuned), config)
+
+
+def _config_of(path: Path) -> dict[str, Any]:
+    again = "save the model again with save_pretrained"
+    try:
+        config = read_json(path / "config.json")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}/config.json is no JSON ({error}); {again}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}/config.json holds a {type(config).__name__}, no object of options; {again}")
+    heads = config.get("architectures") or []
+    if not isinstance(heads, list) or not all(isinstance(head, str) for head in heads):
+        raise UserError(f"{path}/config.json has architectures={heads!r}, no list of names; {again}")
+    for name in _COUNTS:
+        value = config.get(name)
+        if value is not None and (type(value) is not int or not 1 <= value < 1 << 31):
+            raise UserError(f"{path}/config.json has {name}={value!r}, no number of at least 1; {again}")
+    return config
 
 
 def outside_weights(model_file: Path) -> list[Path]:
@@ -227,7 +245,7 @@ def _check_files(path: Path) -> None:
 def _bare_onnx(path: Path, model: dict[str, Any], digests: DigestCache) -> Origin:
     if not path.is_file():
         raise UserError(f"model.location={model['location']!r}: no such file")
-    folder = Path(model["tokenizer"]).expanduser().absolute() if model["tokenizer"] else path.parent
+    folder = user_path(model["tokenizer"], "model.tokenizer") if model["tokenizer"] else path.parent
     if not (folder / "tokenizer.json").is_file():
         raise UserError(f"{folder} has no tokenizer.json for {path.name}; say where it is: model.tokenizer=FOLDER")
     identity: dict[str, Any] = {

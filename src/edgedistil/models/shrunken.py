@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .kinds import KNOWN, MASKED_LM, SPANS
 from .layers import encoder_layers
 from .low_rank import FactoredEmbedding, rank_of
@@ -78,14 +78,30 @@ def load_span_model(folder: Path) -> Any:
     return _load(folder, AutoModelForQuestionAnswering)
 
 
+def _check_names(folder: Path) -> None:
+    """Names of classes are where transformers says of a wrong config neither which key nor which value is wrong."""
+    try:
+        names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label")
+    except (OSError, ValueError, AttributeError):
+        # Of what is no config it says enough.
+        return
+    if names is not None and not (isinstance(names, dict) and all(str(key).isdecimal() for key in names)):
+        raise UserError(f"{folder}/config.json: id2label={names!r} is no table of numbers and names of classes")
+
+
 def _load(folder: Path, head: Any) -> Any:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    # from_config builds in the config's type, and loading would round float32 weights to it.
-    config.dtype = torch.float32
     structure = read_structure(Path(folder))
-    model = head.from_config(config, trust_remote_code=False)
+    _check_names(Path(folder))
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        # from_config builds in the config's type, and loading would round float32 weights to it.
+        config.dtype = torch.float32
+        model = head.from_config(config, trust_remote_code=False)
+    except Exception as error:
+        # Whatever an architecture says of values that it can't be built with.
+        raise UserError(f"{folder}/config.json describes no model that can be built ({first_line(error)})") from error
     if structure:
         _shrink(model, structure, folder)
     weights = load_file(Path(folder) / "model.safetensors")
@@ -104,6 +120,9 @@ def _load(folder: Path, head: Any) -> Any:
     unexpected = [n for n in unexpected if not n.endswith("position_ids")]
     if missing or unexpected:
         raise UserError(f"{folder}: weights do not fit the model: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    broken = next((n for n, value in weights.items() if value.is_floating_point() and not value.isfinite().all()), None)
+    if broken is not None:
+        raise UserError(f"{folder}: {broken} holds nan or infinity, so the model answers nothing; save it again")
     return model.to(torch.float32).eval()
 
 

@@ -1,10 +1,10 @@
 """``structure.json``: heads and FFN width of every layer, read and held against config and weights without torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..store.files import parse_json, read_json
 
 STRUCTURE_FILE = "structure.json"
 # Of each layer the matrices whose rows are its heads' and its neurons', in BERT and in DistilBERT.
@@ -24,8 +24,8 @@ def read_structure(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = read_json(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is no JSON ({error}); {_HINT}") from error
     layers = found.get("layers") if isinstance(found, dict) else None
     if not isinstance(layers, list):
@@ -58,13 +58,14 @@ def check_structure(folder: Path, config: dict[str, Any]) -> None:
     count = config.get("n_layers", config.get("num_hidden_layers"))
     if len(layers) != count:
         raise UserError(f"{path} lists {len(layers)} layers, config.json says {count}; {_HINT}")
-    width = config.get("dim", config.get("hidden_size", 0))
+    width = config.get("dim", config.get("hidden_size")) or 0
     head_size = width // (config.get("n_heads") or config.get("num_attention_heads") or 1)
     for index, layer in enumerate(layers):
         for key, names, size in (("heads", _HEADS, head_size), ("ffn", _NEURONS, 1)):
             stored = [n for name, n in rows.items() if name.endswith(tuple(f"layer.{index}.{part}" for part in names))]
             if stored and stored != [layer[key] * size]:
-                has = f"{stored[0] / size:g}"
+                number, rest = divmod(stored[0], size or 1)
+                has = f"{stored[0]} rows" if rest or not size else number
                 raise UserError(
                     f"{path} gives layer {index} {key}={layer[key]}, but model.safetensors has {has} there; {_HINT}"
                 )
@@ -72,11 +73,23 @@ def check_structure(folder: Path, config: dict[str, Any]) -> None:
 
 def _rows(weights: Path) -> dict[str, int]:
     """Rows of every tensor, from the header of a safetensors file: its length in 8 bytes, then JSON."""
+    size = weights.stat().st_size
     try:
         with weights.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return {name: entry["shape"][0] for name, entry in header.items() if name != "__metadata__" and entry["shape"]}
-    except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+            length = int.from_bytes(file.read(8), "little")
+            if 8 + length > size:
+                raise ValueError(f"a header of {length} bytes")
+            header = parse_json(file.read(length).decode())
+        header.pop("__metadata__", None)
+        whole = 8 + length + max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+        found = {name: int(entry["shape"][0]) for name, entry in header.items() if entry["shape"]}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(
             f"{weights} is no safetensors file ({type(error).__name__}): save the model again with save_pretrained"
         ) from error
+    if size != whole:
+        raise UserError(
+            f"{weights} has {size} bytes, its header speaks of {whole}: it is cut off or changed; "
+            "copy it again, or save the model again with save_pretrained"
+        )
+    return found

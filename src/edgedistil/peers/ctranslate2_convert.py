@@ -23,7 +23,7 @@ def why_not(source: Path) -> str | None:
 class _Vocabulary:
     """Tokens by id, as far as the converter asks a tokenizer; ids come from our own tokenizer at run time."""
 
-    unk_token = "[UNK]"  # noqa: S105 (a token of text, no secret)
+    unk_token = "[UNK]"  # noqa: S105 (a token of text, no secret)  # nosec B105
 
     def __init__(self, file: Path, size: int) -> None:
         from tokenizers import Tokenizer

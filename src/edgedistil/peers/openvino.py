@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from edgedistil.peers.engine import PeerEngine  # noqa: E402
-from edgedistil.peers.telemetry import no_reports  # noqa: E402
+from edgedistil.telemetry import no_reports  # noqa: E402
 from edgedistil.workers.loop import serve  # noqa: E402
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .telemetry import no_reports
+from ..telemetry import no_reports
 
 
 @no_reports()

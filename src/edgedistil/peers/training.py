@@ -201,7 +201,9 @@ def _trainer(request: dict[str, Any], bursts: Bursts, corpus: Any) -> None:
 
     pad_to = request["max_length"] if request["arm"] == "trainer_max_length" else None
     Trainer(
-        model=AutoModelForMaskedLM.from_pretrained(request["model"], dtype="float32"),
+        model=AutoModelForMaskedLM.from_pretrained(
+            request["model"], dtype="float32", trust_remote_code=False, use_safetensors=True
+        ),
         args=TrainingArguments(
             output_dir=request["scratch"],
             use_cpu=True,

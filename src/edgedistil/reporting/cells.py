@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..store.files import read_json
-from ..store.store import Store
-from .rows import emulated
+from ..store.store import ARTIFACT_FILE, Store
+from .ancestry import read_artifact
+from .records import whole
+from .rows import emulated, read_cell
 
 # Parts of a chain in the order in which they are done.
 PARTS = ("pruning", "recovery", "embeddings", "vocabulary", "again", "quantization", "qat", "table")
@@ -39,12 +40,12 @@ class Measured:
         """The compression's name."""
         return str(self.record["names"]["compression"])
 
-    @property
+    @cached_property
     def parts(self) -> Parts:
         """What was done, by part; a part that was not is missing."""
         return parts_of(self.record["compression"] or {})
 
-    @property
+    @cached_property
     def rest(self) -> str:
         """What else makes the cell: two cells that are compared share it."""
         record = self.record
@@ -52,13 +53,17 @@ class Measured:
         graph = (record["compression"] or {}).get("graph")
         return _text([names, record["device"]["threads"], graph, record.get("seed"), self._parent()])
 
-    def _parent(self) -> str | None:
-        inputs = self._inputs()
-        return inputs["parent"]["fingerprint"] if "parent" in inputs else None
+    @cached_property
+    def identity(self) -> tuple[str, str]:
+        """What is compared and how it was compressed: no two cells of a sweep share it."""
+        return self.rest, _text(self.parts)
 
+    def _parent(self) -> str | None:
+        return self._inputs["parent"]["fingerprint"] if "parent" in self._inputs else None
+
+    @cached_property
     def _inputs(self) -> dict[str, dict[str, str]]:
-        artifact = self.folder / "artifact.json"
-        return dict(read_json(artifact)["inputs"]) if artifact.is_file() else {}
+        return dict(read_artifact(self.folder)["inputs"]) if (self.folder / ARTIFACT_FILE).is_file() else {}
 
     def right(self, answers: str) -> Any:
         """Which sentences the answers got right (NumPy bool ``[sentences]``); None when they are not in the store, and
@@ -78,7 +83,7 @@ class Measured:
         return (self._answers(answers) or {}).get("sentences")
 
     def _answers(self, answers: str) -> dict[str, Any] | None:
-        found = self._inputs().get(answers)
+        found = self._inputs.get(answers)
         if found is None:
             return None
         # STORE/artifacts/bench/FINGERPRINT
@@ -88,18 +93,18 @@ class Measured:
             return None
         from safetensors.numpy import load_file
 
-        return dict(load_file(file))
+        return dict(load_file(whole(file)))
 
     def recipe(self) -> str | None:
         """What the model's step was told, but for the seed: seeds of one figure share it; None where the store no
         longer has the step."""
         store = Store(self.folder.parents[2])
-        source = self._inputs().get("parent") or self._inputs().get("candidate")
+        source = self._inputs.get("parent") or self._inputs.get("candidate")
         while source:
             folder = store.find(source["step"], source["fingerprint"])
             if folder is None:
                 return None
-            artifact = read_json(folder / "artifact.json")
+            artifact = read_artifact(folder)
             if source["step"] in _BEFORE:
                 return _text({k: v for k, v in artifact.get("options", {}).items() if k != "seed"})
             source = artifact["inputs"].get("model")
@@ -108,12 +113,12 @@ class Measured:
     def seconds(self) -> dict[str, float]:
         """Wall seconds of the steps that compressed the model, in order, by step; those that the store still has."""
         store, found = Store(self.folder.parents[2]), []
-        source = self._inputs().get("candidate")
+        source = self._inputs.get("candidate")
         while source and source["step"] not in _BEFORE:
             folder = store.find(source["step"], source["fingerprint"])
             if folder is None:
                 break
-            artifact = read_json(folder / "artifact.json")
+            artifact = read_artifact(folder)
             found.append((source["step"], float(artifact["seconds"])))
             source = artifact["inputs"].get("model")
         total: dict[str, float] = {}
@@ -145,6 +150,11 @@ def without(parts: Parts, *names: str, keep: tuple[str, ...] = ()) -> Parts:
     return {k: v for k, v in parts.items() if k not in gone}
 
 
+def identity_of(like: Measured, parts: Parts) -> tuple[str, str]:
+    """The :attr:`Measured.identity` of the cell that differs from ``like`` in how it was compressed."""
+    return like.rest, _text(parts)
+
+
 def same(one: Parts, other: Parts) -> bool:
     """Whether two cells were compressed in the same way."""
     return _text(one) == _text(other)
@@ -169,21 +179,22 @@ def part_label(name: str, options: dict[str, Any]) -> str:
     return named.get(name, "4-bit table")
 
 
-def measured_cells(outcomes: Iterable[dict[str, Any]]) -> list[Measured]:
-    """The done cells of bench runs, each once, in order; none of emulated devices, whose times mean nothing.
+def measured_cells(outcomes: Iterable[dict[str, Any]], also_emulated: bool = False) -> list[Measured]:
+    """The done cells of bench runs, each once, in order.
+
+    Args:
+        also_emulated: those of emulated devices too, whose times mean nothing.
 
     Raises:
         UserError: a record is no longer in the store.
     """
     found: dict[str, Measured] = {}
     for outcome in outcomes:
-        if outcome["status"] != "done" or outcome.get("step") != "bench":
+        read = read_cell(outcome)
+        if read is None:
             continue
-        folder = Path(outcome["folder"])
-        if not (folder / "record.json").is_file():
-            raise UserError(f"the record {folder / 'record.json'} is no longer in the store; run the sweep again")
-        cell = Measured(folder, read_json(folder / "record.json"), tuple(outcome.get("overrides", ())))
-        if emulated(cell.record):
+        cell = Measured(Path(outcome["folder"]), read.record, tuple(outcome.get("overrides", ())))
+        if emulated(cell.record) and not also_emulated:
             continue
         found.setdefault(cell.record["fingerprint"], cell)
     return list(found.values())

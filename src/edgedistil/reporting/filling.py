@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .glue import WHOLE
-from .outcomes import swept
+from .outcomes import shared_overrides, swept, told
 from .roles import role_facts
 
 Outcome = dict[str, Any]
@@ -53,7 +53,7 @@ def filler(outcomes: Sequence[Outcome]) -> Callable[[Cell], str]:
         for outcome in sorted(waiting, key=lambda o: o["status"] == "skipped"):
             why = "" if outcome["status"] == "planned" else f"{outcome['status']}: {outcome.get('why')}; "
             return f"{why}`{command(outcome)}`"
-        trained = outcomes[0].get("stage") == "train"
+        trained = told(outcomes, "stage", "bench") == "train"
         return f"`{_train(outcomes, cell, roles) if trained else _bench(outcomes, cell, roles)}`"
 
     return fill
@@ -95,11 +95,11 @@ def _bench(outcomes: Sequence[Outcome], cell: Cell, roles: dict[str, str]) -> st
         asked["model"] = roles[cell["role"]]
     if cell.get("head") == "vocabulary":
         asked["compression/graph"] = "vocabulary_head"
-    common = set.intersection(*(set(o.get("overrides", [])) for o in outcomes))
+    common = shared_overrides(outcomes)
     dropped = {*_NOT_OF_A_CELL, "compression", *asked}
     kept = [
         o
-        for o in outcomes[0].get("overrides", [])
+        for o in told(outcomes, "overrides", [])
         if o in common and _key(o) not in dropped and not _key(o).startswith(_OF_SWEEPS)
     ]
     return _typed(outcomes[0], [*kept, *(f"{k}={v}" for k, v in asked.items())])

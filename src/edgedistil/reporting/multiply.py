@@ -10,9 +10,10 @@ each with all its phrases (Efron 1979). A file's size is no estimate; up to 2 % 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from .cells import Measured, eager_ratio, part_label, same, without
+from .cells import Measured, eager_ratio, identity_of, part_label, without
 from .rows import valid
 from .table import markdown
 
@@ -22,6 +23,8 @@ PAIRS = (
     ("vocabulary", "quantization"),
     ("recovery", "pruning"),
 )
+# (folder of a cell's record, which answers) → which of them are right
+Known = dict[tuple[Path, str], Any]
 _SIZE_TOLERANCE = 0.02
 _RESAMPLES = 4000
 
@@ -45,6 +48,9 @@ class Four:
 def fours(cells: Sequence[Measured]) -> list[Four]:
     """Every pair of :data:`PAIRS` whose four cells are there, in the order of the cells that hold both."""
     found = []
+    known: dict[tuple[str, str], Measured] = {}
+    for cell in cells:
+        known.setdefault(cell.identity, cell)
     for both in cells:
         parts = both.parts
         for a, b in PAIRS:
@@ -54,7 +60,7 @@ def fours(cells: Sequence[Measured]) -> list[Four]:
             # Neither cut nor with other tables a model has nothing to recover: taught by itself it stays what it is.
             alone = bare if a == "recovery" and not _other_tables(parts) else without(parts, b, keep=(a,))
             wanted = [bare, alone, without(parts, a, keep=() if a == "recovery" else (b,))]
-            others = [_find(cells, both, parts_wanted) for parts_wanted in wanted]
+            others = [known.get(identity_of(both, parts_wanted)) for parts_wanted in wanted]
             if all(others):
                 neither, first, second = (cell for cell in others if cell)
                 found.append(Four((part_label(a, parts[a]), part_label(b, parts[b])), neither, first, second, both))
@@ -63,10 +69,6 @@ def fours(cells: Sequence[Measured]) -> list[Four]:
 
 def _other_tables(parts: dict[str, Any]) -> bool:
     return "embeddings" in parts or int(parts.get("vocabulary", {}).get("min_count", 1)) > 1
-
-
-def _find(cells: Sequence[Measured], like: Measured, parts: dict[str, Any]) -> Measured | None:
-    return next((c for c in cells if c.rest == like.rest and same(c.parts, parts)), None)
 
 
 def size_product(four: Four) -> tuple[float, float, float]:
@@ -100,12 +102,20 @@ def speed_product(four: Four) -> dict[str, float] | None:
     return None
 
 
-def drop_sum(four: Four, answers: str = "predictions") -> dict[str, float] | None:
+def drop_sum(four: Four, answers: str = "predictions", known: Known | None = None) -> dict[str, float] | None:
     """``first``, ``second``, ``both``: points of accuracy lost against the cell with neither; ``more``: lost by both
-    beyond the sum, and its 95 % interval ``low``, ``high``; None where answers are not in the store."""
+    beyond the sum, and its 95 % interval ``low``, ``high``; None where answers are not in the store.
+
+    Args:
+        known: what was read of cells already, which grows: a cell stands in several fours.
+    """
     import numpy as np
 
-    right, sentences = [cell.right(answers) for cell in four.all], four.both.sentences(answers)
+    known = {} if known is None else known
+    for cell in four.all:
+        if (key := (cell.folder, answers)) not in known:
+            known[key] = cell.right(answers)
+    right, sentences = [known[cell.folder, answers] for cell in four.all], four.both.sentences(answers)
     if any(r is None for r in right) or len({len(r) for r in right}) > 1:
         return None
     neither, first, second, both = (r.astype(int) for r in right)
@@ -131,11 +141,12 @@ def multiply_tables(cells: Sequence[Measured]) -> list[str]:
     found = fours(cells)
     if not found:
         return []
-    tested = any(drop_sum(four, "test_predictions") for four in found)
+    known: Known = {}
+    tested = any(drop_sum(four, "test_predictions", known) for four in found)
     head = ["parts", "both", "× smaller: parts → product", "both", "× faster at 32: parts → product"]
     head += ["both", "share of product [95 %]", "drop: parts → sum", "both", "beyond the sum [95 %]"]
     head += ["test drop: parts → sum", "both", "beyond the sum [95 %]"] if tested else []
-    body = [_line(four, tested) for four in found]
+    body = [_line(four, tested, known) for four in found]
     note = (
         "Size and speed against the product of what each part brings alone, drops (points of accuracy lost against the "
         "cell with neither) against the sum. `=`: within noise (of sizes: within 2 %). Recovery alone is the cell with "
@@ -144,7 +155,7 @@ def multiply_tables(cells: Sequence[Measured]) -> list[str]:
     return ["### Do the parts multiply?", markdown([*head, "verdict"], body), note]
 
 
-def _line(four: Four, tested: bool) -> list[str]:
+def _line(four: Four, tested: bool, known: Known) -> list[str]:
     first, second, both = size_product(four)
     share = both / (first * second)
     size = _word(share, share / (1 + _SIZE_TOLERANCE), share * (1 + _SIZE_TOLERANCE), 1, "less", "more")
@@ -161,7 +172,7 @@ def _line(four: Four, tested: bool) -> list[str]:
         line += ["-"] * 3
         words += [] if all(valid(cell.record) for cell in four.all) else ["speed: a run is INVALID"]
     for answers in ("predictions", "test_predictions")[: 2 if tested else 1]:
-        drop = drop_sum(four, answers)
+        drop = drop_sum(four, answers, known)
         if not drop:
             line += ["-"] * 3
             continue

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..store.files import read_json
 from .references import published
 from .reproduction_cells import Section
@@ -38,6 +38,13 @@ def read_pass_record(file: Path) -> Record:
         raise UserError(f"the record {file} can't be read: {error}") from error
     if not isinstance(record, dict) or record.get("kind") != "pass_time":
         raise UserError(f"{file} is no record of passes; python -m edgedistil pass-time --output FILE writes one")
+    try:
+        "".join(cell for line in _measured(record) for cell in line).encode()
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
+        raise UserError(
+            f"the record {file} has a part that can't be told ({first_line(error)}): it is of another version, or was "
+            "edited; python -m edgedistil pass-time --output FILE writes a new one"
+        ) from error
     return dict(record)
 
 

@@ -33,6 +33,8 @@ def listed() -> list[str]:
 
 def check(names: list[str]) -> None:
     """Raise :class:`UserError` for a name that is no published table, before anything is computed."""
+    if not isinstance(names, list):
+        raise UserError(f"report.references={names!r} is no list; example: report.references=[{available()[0]}]")
     for name in names:
         if name not in available():
             raise UserError(f"report.references holds {name!r}; allowed: {', '.join(available())}")

@@ -9,7 +9,7 @@ from ..errors import UserError
 from ..store.files import read_json
 from .filling import Cell, Outcome, filler
 from .glue import NAMES
-from .outcomes import CELL_FILE, outcomes, swept
+from .outcomes import CELL_FILE, outcomes, read_outcome, swept
 from .roles import role_facts
 from .training import Row, training_rows
 
@@ -51,7 +51,7 @@ def run_folders(root: Path) -> list[Path]:
     found: dict[Path, None] = {}
     for base in (root / "multirun", root / "outputs"):
         for file in sorted(base.rglob(CELL_FILE)):
-            told = read_json(file).get("overrides", [])
+            told = read_outcome(file).get("overrides", [])
             if any(o in CHOICES for o in told) and not any(o.lstrip("+").startswith(_TRIALS) for o in told):
                 found[file.parents[1] if swept(file.parent) else file.parent] = None
     return list(found)

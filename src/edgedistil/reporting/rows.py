@@ -1,11 +1,12 @@
 """Records to flat rows: one row a cell, a unit in every column's name, nothing that no record says."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..store.files import read_json
+from .records import read_whole, record_file
 from .roles import role_facts
 
 _SCORES = ("accuracy", "f1", "matthews_correlation", "exact_match", "pearson", "spearman")
@@ -16,6 +17,38 @@ _LOSSES = ("mlm_loss", "soft_target_loss", "cosine_loss", "teacher_mlm_loss", "p
 _LOSS_DIFFERENCE = ("mlm_loss_difference", "mlm_loss_difference_ci95_low", "mlm_loss_difference_ci95_high")
 # of questions with answer spans
 _SPAN_FIGURES = ("exact_match_ci95_low", "exact_match_ci95_high", "f1_ci95_low", "f1_ci95_high")
+# In an outcome whose record was read: by a command that needs it for several things, and reads it once.
+READ = "read"
+
+
+@dataclass(frozen=True)
+class Read:
+    """A record, and the SHA-256 of its file's bytes."""
+
+    record: dict[str, Any]
+    file: Path
+    sha256: str
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """The columns of a flat row."""
+        return _figures(self.record, self.file)
+
+
+def read_cell(outcome: dict[str, Any]) -> Read | None:
+    """The record of a done bench cell, read now unless it was before; None of any other cell.
+
+    Raises:
+        RecordError: it can't be used.
+    """
+    if outcome["status"] != "done" or outcome.get("step") != "bench":
+        return None
+    if READ in outcome:
+        found: Read = outcome[READ]
+        return found
+    file = record_file(Path(outcome["folder"]))
+    record, digest = read_whole(file)
+    return Read(record, file, digest)
 
 
 def row(outcome: dict[str, Any]) -> dict[str, Any]:
@@ -24,12 +57,15 @@ def row(outcome: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {k: names.get(k) for k in ("model", "task", "compression", "device")}
     flat |= {"status": outcome["status"], "why": outcome.get("why"), "fingerprint": outcome.get("fingerprint")}
     flat |= role_facts(outcome)
-    if outcome["status"] == "done" and outcome.get("step") == "bench":
-        record = Path(outcome["folder"]) / "record.json"
-        if not record.is_file():
-            raise UserError(f"the record {record} is no longer in the store; run the sweep again")
-        flat |= _figures(read_json(record), outcome["folder"])
-    return flat
+    read = read_cell(outcome)
+    return flat | read.figures if read else flat
+
+
+def record_row(record: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The row of a record alone, without the run that made it: :func:`row` of a done cell."""
+    flat: dict[str, Any] = {k: record["names"].get(k) for k in ("model", "task", "compression", "device")}
+    flat |= {"status": "done", "why": None, "fingerprint": record["fingerprint"]}
+    return flat | _figures(record, file)
 
 
 def rows(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -45,7 +81,7 @@ def rows(outcomes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return result
 
 
-def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
+def _figures(record: dict[str, Any], file: Path) -> dict[str, Any]:
     quality, size, model = record["quality"] or {}, record["size"], record["model"]
     flat: dict[str, Any] = {
         "seed": record.get("seed"),
@@ -91,7 +127,7 @@ def _figures(record: dict[str, Any], folder: str) -> dict[str, Any]:
         "invalid_because": "; ".join(record.get("invalid_because", [])),
         "isa": " ".join(record["environment"]["isa"]),
         "threads": record["device"]["threads"],
-        "record": f"{folder}/record.json",
+        "record": str(file),
     }
 
 

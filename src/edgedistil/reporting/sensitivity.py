@@ -6,7 +6,7 @@ A prune step notes, for every layer's heads and neurons, the damage that its sco
 of each number of heads and each width on a device.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..measurement.units import HEADS, unit_weights
 from ..store.files import read_json
 from ..store.store import ARTIFACT_FILE, Store
+from .ancestry import Found, ancestry
 from .table import markdown
 
 LATENCY_FILE = "latency_table.json"
@@ -92,21 +93,31 @@ def found_in(folder: Path, cells: Sequence[dict[str, Any]]) -> list[Sensitivity]
     folders = [Path(c["folder"]) for c in cells if c["status"] == "done"] or [folder.absolute()]
     if not all((f / ARTIFACT_FILE).is_file() for f in folders):
         raise UserError(f"{folder} is neither a run of bench.py or compress.py nor an artifact of the store")
-    result: dict[tuple[str, ...], Sensitivity] = {}
-    for place in folders:
-        found = _of_chain(place)
-        if found:
-            result.setdefault(*found)
+    result = all_in(folders)
     if not result:
         raise UserError(
             f"no step behind {folder} was looked at part by part: prune with compression/pruning=structured, or export "
             "with compression.quantization.sensitivity=true"
         )
+    return result
+
+
+def all_in(folders: Sequence[Path]) -> list[Sensitivity]:
+    """What the artifacts in ``folders`` and the steps behind them say, each chain once."""
+    result: dict[tuple[str, ...], Sensitivity] = {}
+    stores: dict[Path, Found] = {}
+    for place in folders:
+        found = _of_chain(place, stores.setdefault(place.parents[2], {}), result)
+        if found:
+            result.setdefault(*found)
     return list(result.values())
 
 
-def _of_chain(folder: Path) -> tuple[tuple[str, ...], Sensitivity] | None:
-    chain = list(_ancestry(folder))
+def _of_chain(
+    folder: Path, known: Found, done: Container[tuple[str, ...]]
+) -> tuple[tuple[str, ...], Sensitivity] | None:
+    """Its key and what it says; None when nothing in it was looked at part by part, or its key is ``done``."""
+    chain = list(ancestry(folder, found=known))
     prunes = [
         (f, a) for f, a in chain if a["step"] in _PRUNES and (a["facts"] or {}).get("structure", {}).get("layers")
     ]
@@ -115,33 +126,19 @@ def _of_chain(folder: Path) -> tuple[tuple[str, ...], Sensitivity] | None:
     )
     if not prunes and export is None:
         return None
+    key = tuple(a["fingerprint"] for a in (*(a for _, a in prunes), *([export] if export else [])))
+    if key in done:
+        return None
     table = next((read_json(f / LATENCY_FILE) for f, a in chain if (f / LATENCY_FILE).is_file()), None)
     structure: list[dict[str, int]] = prunes[-1][1]["facts"]["structure"]["layers"] if prunes else []
     full = _structure_before(folder, prunes[0][1]) if prunes else []
     parts = _parts(*prunes[0], structure, table) if prunes else []
     path = [step for _, a in prunes for step in a["facts"].get("path", [])]
     quantization = (export or {}).get("facts", {}).get("sensitivity", {})
-    key = tuple(a["fingerprint"] for a in (*(a for _, a in prunes), *([export] if export else [])))
     label = export["label"] if export else prunes[-1][1]["label"]
     nodes = quantization.get("nodes", [])
     tokens = table["tokens"] if table else None
     return key, Sensitivity(label, parts, structure, full, nodes, quantization, tokens, path)
-
-
-def _ancestry(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """(folder, artifact) of what an artifact was made of, inputs before their users, itself last, each once."""
-    store, seen = Store(folder.parents[2]), set()
-
-    def visit(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-        artifact = read_json(place / ARTIFACT_FILE)
-        for source in artifact["inputs"].values():
-            above = store.find(source["step"], source["fingerprint"])
-            if above and source["fingerprint"] not in seen:
-                seen.add(source["fingerprint"])
-                yield from visit(above)
-        yield place, artifact
-
-    return visit(folder)
 
 
 def _parts(

@@ -1,19 +1,21 @@
 """What a run prints at its end: a table for people, then one line of JSON for scripts, always the last."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ..store.files import read_json
 from ..store.store import Store
+from .outcomes import MANIFEST_FILE, told
 
 
 def show(outcomes: list[dict[str, Any]], folder: Path, store: Store, references: list[str]) -> None:
     """Print the outcomes; a bench run and a sweep of trainings also leave their report's files in ``folder``."""
-    counts = {s: sum(o["status"] == s for o in outcomes) for s in ("done", "failed", "skipped", "planned")}
-    summary: dict[str, Any] = {k: v for k, v in counts.items() if v}
+    counts = Counter(o["status"] for o in outcomes)
+    summary: dict[str, Any] = dict(counts)
     summary |= {"cells": len(outcomes), "cached": sum(bool(o.get("cached")) for o in outcomes), "folder": str(folder)}
-    stage = outcomes[0]["stage"]
+    stage = told(outcomes, "stage", "bench")
     if counts["planned"]:
         _plan(outcomes, summary, store)
     elif stage == "bench" or (stage == "train" and len(outcomes) > 1):
@@ -21,6 +23,7 @@ def show(outcomes: list[dict[str, Any]], folder: Path, store: Store, references:
 
         print(report(outcomes, store, folder, references))
         summary["results"] = str(folder / "results.csv")
+        _to_wandb(outcomes, store, folder)
     else:
         for outcome in outcomes:
             _step(outcome)
@@ -29,6 +32,17 @@ def show(outcomes: list[dict[str, Any]], folder: Path, store: Store, references:
         if outcomes[0]["status"] == "done" and stage != "bench":
             summary["facts"] = _artifact(outcomes[0])["facts"]
     print(json.dumps(summary, sort_keys=True))
+
+
+def _to_wandb(outcomes: list[dict[str, Any]], store: Store, folder: Path) -> None:
+    """With ``logger=wandb``, the report of a sweep as a run of its own."""
+    nodes = [o["wandb"] for o in outcomes if o.get("wandb")]
+    if nodes and (folder / MANIFEST_FILE).is_file():
+        from .wandb_report import log_report
+        from .wandb_session import unharmed
+
+        with unharmed("the report"):
+            log_report(outcomes, nodes[0], store, nodes[0]["group"], folder)
 
 
 def _plan(outcomes: list[dict[str, Any]], summary: dict[str, Any], store: Store) -> None:

@@ -4,48 +4,59 @@ from collections.abc import Callable
 from typing import Any
 
 Row = dict[str, Any]
+Column = tuple[str, Callable[[Row], str]]
 _FOR_SIZE = ("int4_ort", "nf4", "llm_int8")
+_LATENCY_HEAD, _SPEED_HEAD = "p50 ms real / 32 / 128 tokens", "× eager FP32 at 32 [95 %]"
+_COLD_HEAD, _BATCH_HEAD = "cold start ms", "batch 32 /s"
+# Headings of what may not be quoted of a run that is INVALID.
+TIMES = (_LATENCY_HEAD, _SPEED_HEAD, _COLD_HEAD, _BATCH_HEAD)
 _EAGER = "tokens_32_times_faster_than_torch_fp32"
 
 
-def matrix(rows: list[Row]) -> str:
-    """One line a cell: quality with its interval and the paired test, latency, speed, size, memory, cold start."""
-    columns: list[tuple[str, Callable[[Row], str]]] = [
+def columns(rows: list[Row]) -> list[Column]:
+    """What is told of each done cell: (heading, how a row says it). Quality with its interval and the paired test,
+    latency, speed, size, memory, cold start."""
+    found: list[Column] = [
         ("compression", lambda r: str(r["compression"]) + (" (masked)" if r.get("masked") else "")),
         (_score_name(rows), _accuracy),
         (_difference_name(rows), _paired),
         *_other_metrics(rows),
         *_test_columns(rows),
-        ("p50 ms real / 32 / 128 tokens", _latency),
-        ("× eager FP32 at 32 [95 %]", _speed),
+        (_LATENCY_HEAD, _latency),
+        (_SPEED_HEAD, _speed),
         ("model MB", lambda r: f"{r['size_model_mb']:.1f}"),
         ("peak RSS MB", lambda r: _rounded(r, "peak_rss_mb_batch_1")),
-        ("cold start ms", lambda r: _rounded(r, "cold_start_total_ms_p50")),
-        ("batch 32 /s", lambda r: _rounded(r, "batch_32_sentences_per_s", "" if r.get("timed", True) else "-")),
+        (_COLD_HEAD, lambda r: _rounded(r, "cold_start_total_ms_p50")),
+        (_BATCH_HEAD, lambda r: _rounded(r, "batch_32_sentences_per_s", "" if r.get("timed", True) else "-")),
         *([("front", lambda r: str(r.get("front", "")))] if any("front" in r for r in rows) else []),
         ("remarks", _remarks),
     ]
     if any(r.get("host_flips") is not None for r in rows):
-        columns.insert(3, ("other answers than here (drift)", _against_host))
+        found.insert(3, ("other answers than here (drift)", _against_host))
+    return found
+
+
+def matrix(rows: list[Row]) -> str:
+    """One line a cell: see :func:`columns`; of one that is not done, why."""
+    told = columns(rows)
     several = [k for k in ("model", "task", "device") if len({r[k] for r in rows}) > 1]
-    head = [*several, *(name for name, _ in columns)]
+    head = [*several, *(name for name, _ in told)]
     body = []
     for r in rows:
         lead = [str(r[k]) for k in several]
         if r["status"] != "done":
-            blank = [""] * (len(columns) - 2)
+            blank = [""] * (len(told) - 2)
             body.append([*lead, str(r["compression"] or "-"), *blank, f"{r['status']}: {r['why'] or ''}"])
         else:
-            body.append(lead + [cell(r) for _, cell in columns])
+            body.append(lead + [cell(r) for _, cell in told])
     return markdown(head, body)
 
 
 def markdown(head: list[str], body: list[list[str]]) -> str:
-    """A Markdown table with padded columns."""
-    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in [head, *body]
-    ]
+    """A Markdown table with padded columns; what a cell says is one line that stays in its column."""
+    told = [[" ".join(cell.splitlines()).replace("|", "\\|") for cell in line] for line in [head, *body]]
+    widths = [max(len(line[i]) for line in told) for i in range(len(head))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in told]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
@@ -54,7 +65,8 @@ def notes(rows: list[Row]) -> list[str]:
     done = [r for r in rows if r["status"] == "done"]
     if not done:
         return []
-    lines = list(dict.fromkeys(_answers_of(r, len({d.get("device") for d in done}) > 1) for r in done))
+    several = len({r.get("device") for r in done}) > 1
+    lines = list(dict.fromkeys(_answers_of(r, several) for r in done))
     tested = next((r for r in done if r.get("test_n")), None)
     if tested:
         clusters = tested.get("test_sentences")
@@ -84,7 +96,7 @@ def _answers_of(r: Row, named: bool) -> str:
         "numbers": ("texts; Δ of Pearson's correlation", "the p of a permutation test"),
         "classes": ("sentences; Δ", "McNemar's exact p"),
         "losses": ("texts, losses in nats at the same masked places; Δ of the MLM loss", "its 95 % (resampled texts)"),
-    }[_kind(r)]
+    }[score_kind(r)]
     answers = (
         f"n = {r['n']}{' (a sample)' if r['sample'] else ''} {what} and {test} are against the dense FP32 "
         "parent on the same ones"
@@ -102,15 +114,16 @@ def _score_name(rows: list[Row]) -> str:
         "classes": "accuracy % [95 %]",
         "losses": "MLM loss (perplexity)",
     }
-    kinds = {_kind(r) for r in rows if r["status"] == "done"}
+    kinds = {score_kind(r) for r in rows if r["status"] == "done"}
     return " or ".join(names[kind] for kind in sorted(kinds or {"classes"}))
 
 
 def _difference_name(rows: list[Row]) -> str:
-    return "Δ loss [95 %]" if {_kind(r) for r in rows if r["status"] == "done"} == {"losses"} else "Δ points (p)"
+    return "Δ loss [95 %]" if {score_kind(r) for r in rows if r["status"] == "done"} == {"losses"} else "Δ points (p)"
 
 
-def _kind(r: Row) -> str:
+def score_kind(r: Row) -> str:
+    """``classes``, ``spans``, ``numbers`` or ``losses``: what a row's score is of."""
     told = {"exact_match": "spans", "pearson": "numbers", "mlm_loss": "losses"}
     return next((kind for figure, kind in told.items() if r.get(figure) is not None), "classes")
 

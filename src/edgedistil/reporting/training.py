@@ -7,13 +7,14 @@ from typing import Any
 from ..errors import UserError
 from ..store.files import read_json
 from .glue import glue_score
+from .outcomes import shared_overrides
 from .roles import role_facts
 
 Row = dict[str, Any]
 # The parts of DistilBERT's triple loss in the order of the paper's formula: weight in the objective, measured loss.
 _LOSSES = {
     "soft_target_weight": "soft_target_loss",
-    "masked_token_weight": "mlm_loss",
+    "masked_token_weight": "mlm_loss",  # a token of text  # nosec B105
     "cosine_weight": "cosine_loss",
 }
 # Not a loss: what the student starts from.
@@ -34,7 +35,7 @@ def training_rows(outcomes: list[dict[str, Any]]) -> list[Row]:
     Raises:
         UserError: an artifact is no longer in the store.
     """
-    common = set.intersection(*(set(o.get("overrides", [])) for o in outcomes))
+    common = shared_overrides(outcomes)
     seen: set[str] = set()
     found = []
     for outcome in outcomes:
@@ -44,8 +45,12 @@ def training_rows(outcomes: list[dict[str, Any]]) -> list[Row]:
         if key:
             seen.add(key)
         found.append(_row(outcome, common))
+    whole: dict[tuple[Any, ...], Row] = {}
     for row in found:
-        base = next((r for r in found if r.get("removed") == "" and _likeness(r) == _likeness(row)), None)
+        if row.get("removed") == "":
+            whole.setdefault(_likeness(row), row)
+    for row in found:
+        base = whole.get(_likeness(row)) if whole else None
         if row.get("removed") is not None and base and "validation_mlm_loss" in row and "validation_mlm_loss" in base:
             row["mlm_loss_difference"] = round(row["validation_mlm_loss"] - base["validation_mlm_loss"], 6)
     return found

@@ -5,25 +5,31 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from .. import credentials
+from ..config.places import store_root
 from ..config.schemas import register
-from ..errors import UserError
-from ..reporting.outcomes import outcomes
+from ..errors import OneLineParser, Stopped, UserError, error_line, of_a_path, refusal
+from ..reporting.outcomes import UNFINISHED, checked, outcomes, told
 from ..store.store import Store
-from . import sweep
+from . import stopping, sweep
 
 # The outcome of a single run, told by the job that ran in this process.
 _single: list[dict[str, Any]] = []
 _wrong: list[UserError] = []
+# Packages whose errors are about processes that run jobs, never about what a job does.
+_LAUNCHERS = ("joblib", "ray", "submitit")
 
 
 def job(stage: str, cfg: DictConfig) -> None:
     """What an entry script's Hydra main calls."""
     from .job import run_job
 
+    # Other launchers run it in processes of theirs.
+    stopping.listen()
     try:
         outcome = run_job(stage, cfg)
     except UserError as error:
@@ -36,40 +42,70 @@ def job(stage: str, cfg: DictConfig) -> None:
 
 def launch(main: Callable[[], Any]) -> None:
     """Run a ``hydra.main`` function as a command: exit 0 when all cells are done or skipped, 1 when one failed, 2 on
-    bad input. ``HYDRA_FULL_ERROR=1`` and Hydra's own flags keep their meaning."""
+    bad input, 75 when SIGTERM came, 130 after Ctrl-C. ``HYDRA_FULL_ERROR=1`` and Hydra's own flags keep their meaning.
+    """
+    try:
+        _launch(main)
+    except Stopped as stopped:
+        stopping.end(stopped)
+    except KeyboardInterrupt:
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        stopping.interrupted()
+
+
+def _launch(main: Callable[[], Any]) -> None:
     import hydra._internal.utils as internals
 
     from . import ranks
 
+    broken = False
+    stopping.listen(keyboard=True)
+    if found := credentials.in_words(sys.argv[1:]):
+        _stop(UserError(credentials.refusal(*found)))
     if ranks.launched() and ranks.rank():
         sys.exit(ranks.follow())
     register()
     _share_config_store()
+    _parse_in_one_line()
     if not os.environ.get("HYDRA_FULL_ERROR"):
         internals.run_and_report = _one_line(internals.run_and_report)  # type: ignore[assignment]
     if ranks.launched():
         from .runner import leader
 
         atexit.register(leader().end)
-    main()
+    try:
+        main()
+    except Stopped:
+        raise
+    except SystemExit as end:
+        # A job, or what was to run it, ended in a way that nobody foresaw, and said so: the others have outcomes.
+        if end.code != 1 or not (sweep.started and outcomes(sweep.started["folder"])):
+            raise
+        broken = True
     if _wrong:
         _stop(_wrong[0])
     folder = sweep.started.get("folder") or (Path(_single[0]["output_dir"]) if _single else None)
     if folder is None:
         # One of Hydra's own flags (--cfg, --info, ...): it has answered.
         return
-    cells = outcomes(folder)
+    cells = checked(outcomes(folder))
     if not cells:
         _stop(UserError(f"no cell of the sweep left an outcome in {folder}"))
     from ..reporting.show import show
 
     try:
-        show(cells, folder, Store(Path(cells[0]["store"])), cells[0]["references"])
+        show(cells, folder, Store(Path(told(cells, "store", store_root()))), told(cells, "references", []))
     except UserError as error:
         _stop(error)
+    except (OSError, MemoryError) as error:
+        _stop_if_refused(error)
+        raise
     failed = [c for c in cells if c["status"] == "failed"]
     if failed:
-        sys.exit(2 if all(c.get("kind") == "user" for c in failed) else 1)
+        sys.exit(2 if not broken and all(c.get("kind") == "user" for c in failed) else 1)
+    if broken or any(c["status"] == UNFINISHED for c in cells):
+        sys.exit(1)
 
 
 def _share_config_store() -> None:
@@ -78,6 +114,19 @@ def _share_config_store() -> None:
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+
+
+def _parse_in_one_line() -> None:
+    """Let Hydra's parser of flags say what is wrong as ours do."""
+    application = sys.modules["hydra.main"]
+    original = application.get_args_parser  # type: ignore[attr-defined]
+
+    def parser() -> Any:
+        found = original()
+        found.__class__ = OneLineParser
+        return found
+
+    application.get_args_parser = parser  # type: ignore[attr-defined]
 
 
 def _one_line(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -93,7 +142,16 @@ def _one_line(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
             if _raised_by_hydra(error):
                 _stop(error)
             return original(_again(error))
+        except OSError as error:
+            if of_a_path(error) and _over_its_folder(error):
+                why = f"the folder of this run can't be made: {error.filename}: {error.strerror}; give another one: "
+                _stop(UserError(why + "hydra.run.dir=FOLDER, of a sweep hydra.sweep.dir=FOLDER"))
+            _stop_if_refused(error)
+            return original(_again(error))
         except Exception as error:
+            _stop_if_refused(error)
+            if type(error).__module__.split(".")[0] in _LAUNCHERS and not os.environ.get("HYDRA_FULL_ERROR"):
+                _lost(error)
             return original(_again(error))
 
     return run_and_report
@@ -103,8 +161,28 @@ def _stop(error: BaseException) -> None:
     sweep.forget_if_no_job_ran()
     if os.environ.get("HYDRA_FULL_ERROR"):
         raise error
-    print(f"error: {explain(error)}", file=sys.stderr)
+    from .composition_errors import explain
+
+    print(error_line(explain(error)), file=sys.stderr)
     sys.exit(2)
+
+
+def _stop_if_refused(error: Exception) -> None:
+    """One line and exit code 1 for what the machine refused."""
+    what = refusal(error)
+    if what is None or os.environ.get("HYDRA_FULL_ERROR"):
+        return
+    again = "What is finished is in the store; run the same again when that is mended"
+    print(error_line(f"{what}. {again}"), file=sys.stderr)
+    sys.exit(1)
+
+
+def _lost(error: Exception) -> NoReturn:
+    """A launcher's own word that a job's process is gone."""
+    words = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    what = f"the launcher lost a job ({type(error).__name__}: {words[:200]})"
+    print(error_line(f"{what}; the same command begins again what has no outcome"), file=sys.stderr)
+    sys.exit(1)
 
 
 def _raised_by_hydra(error: Exception) -> bool:
@@ -115,32 +193,19 @@ def _raised_by_hydra(error: Exception) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("hydra.")
 
 
+def _over_its_folder(error: OSError) -> bool:
+    """Whether Hydra could not make the folder of a run: none of our code had begun, here or in other processes."""
+    if sweep.started and outcomes(sweep.started["folder"]):
+        return False
+    names, trace = set(), error.__traceback__
+    while trace is not None:
+        names.add(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
+    return error.filename is not None and "edgedistil.stages.job" not in names
+
+
 def _again(error: Exception) -> Callable[[], Any]:
     def action() -> Any:
         raise error
 
     return action
-
-
-def explain(error: BaseException) -> str:
-    """A composition error in one line, with what is allowed where Hydra or the config knows it."""
-    if isinstance(error, UserError):
-        return str(error)
-    text = " ".join(line.strip() for line in str(error).splitlines() if _says_something(line))
-    if error.__cause__ is not None and text.startswith("Error merging override"):
-        return f"{text}: {str(error.__cause__).splitlines()[0]}"
-    cause: BaseException | None = error
-    while cause is not None:
-        parent, key = getattr(cause, "parent_node", None), getattr(cause, "key", None)
-        if parent is not None and key is not None and OmegaConf.is_dict(parent) and "not in" in str(cause):
-            from ..config.validation import closest
-
-            names = sorted(str(k) for k in parent)
-            return f"{text.split(' To append')[0]} Allowed here: {', '.join(names)}{closest(str(key), names)}"
-        cause = cause.__cause__
-    return text
-
-
-def _says_something(line: str) -> bool:
-    noise = ("full_key:", "object_type=", "Set the environment variable", "Config search path", "provider=")
-    return bool(line.strip()) and not any(n in line for n in noise)

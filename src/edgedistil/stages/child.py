@@ -1,28 +1,38 @@
 """The process in which a step is computed: ``python -m edgedistil.stages.child REQUEST.json``.
 
 The request names everything, so the command can be run again by hand or by a launcher of ranks. It leaves
-``facts.json`` or ``error.json`` beside the request; exit code 0, 1 (failed) or 2 (the user's input is wrong).
+``facts.json`` or ``error.json`` beside the request; exit code 0, 1 (failed), 2 (the user's input is wrong) or 75
+(stopped by SIGTERM; the same request goes on).
 """
 
+import ctypes
 import importlib
 import logging
 import os
 import shutil
+import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..config import hub
+from ..credentials import masked
 from ..errors import UserError
+from ..store import progress
 from ..store.files import read_json, write_json
-from . import ranks
+from . import ranks, stopping
+from .advice import described
 from .step import STEPS
+
+_PR_SET_PDEATHSIG = 1
 
 
 def main(request_file: str) -> int:
     """Run the step that ``request_file`` asks for; returns the exit code."""
+    stopping.leave_ctrl_c_to_the_command()
     _die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("httpx", "httpx2", "filelock", "fsspec", "matplotlib"):
@@ -33,6 +43,8 @@ def main(request_file: str) -> int:
     work = Path(request["work"])
     if ranks.rank():
         _leave_writing_to_the_first(request)
+    else:
+        progress.begin(work)
     try:
         ranks.join(request)
         write_json(work / "facts.json", run(request))
@@ -40,7 +52,7 @@ def main(request_file: str) -> int:
         _leave_error(work, "user", str(error))
         return 2
     except Exception as error:
-        _leave_error(work, "failed", f"{type(error).__name__}: {str(error).strip() or 'no message'}")
+        _leave_error(work, "failed", described(error, request))
         if os.environ.get("HYDRA_FULL_ERROR"):
             traceback.print_exc()
         return 1
@@ -71,16 +83,20 @@ def _leave_error(work: Path, kind: str, message: str) -> None:
         return
     if ranks.rank():
         message = f"process {ranks.rank()}: {message}"
-    write_json(
-        work / "error.json", {"kind": kind, "message": " ".join(message.split()), "traceback": traceback.format_exc()}
-    )
+    told = {"kind": kind, "message": " ".join(message.split()), "traceback": traceback.format_exc()}
+    # Libraries quote addresses, and a proxy's or a mirror's may hold a password.
+    write_json(work / "error.json", {name: masked(text) for name, text in told.items()})
 
 
 def _die_with_parent() -> None:
     """End this process when the one that asked for it is gone, so that nothing is computed that nobody publishes."""
-    watch = os.environ.pop("EDGEDISTIL_PARENT", None)
+    watch = os.environ.pop(stopping.PARENT, None)
     if watch is None:
         return
+    # The thread below needs the interpreter, which a library that hangs while it is loaded never gives back (OpenBLAS
+    # asks for ever when it gets no memory): this child would keep its locks. The kernel asks nobody.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
     def wait() -> None:
         os.read(int(watch), 1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..config.exported import why_not_exported
 from ..errors import UserError
+from ..models.card import step_card
 from ..models.reference import read_reference, uses_types
 from ..store.files import link_or_copy, read_json
 
@@ -182,9 +183,11 @@ def _outputs(folder: Path) -> list[str]:
 
 
 def _write_card(output: Path, label: str, figures: dict[str, Any], outputs: list[str]) -> None:
-    lines = "\n".join(f"- parity {k}: {v:g}" for k, v in figures.items())
-    (output / "README.md").write_text(
-        f"---\nlibrary_name: onnxruntime\ntags: [edgedistil]\n---\n# {label}\n\n"
+    paragraphs = [
         "`model.onnx` (its weights are in `model.onnx.data`: keep both together) takes `input_ids` and "
-        f"`attention_mask`, gives {' and '.join(f'`{name}`' for name in outputs)}.\n\n{lines}\n"
-    )
+        f"`attention_mask`, gives {' and '.join(f'`{name}`' for name in outputs)}. Answers without PyTorch: "
+        "`python -m edgedistil predict FOLDER TEXT`.",
+        "\n".join(f"- parity {k}: {v:g}" for k, v in figures.items()),
+    ]
+    pipeline = "question-answering" if len(outputs) > 1 else "text-classification"
+    (output / "README.md").write_text(step_card(label, "onnxruntime", pipeline, paragraphs))

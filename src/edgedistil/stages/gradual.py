@@ -138,6 +138,7 @@ def _taught(network: Any, dense: Any, request: dict[str, Any], texts: Any, index
     from lightning.pytorch import Trainer
 
     from ..learning.finite import FiniteWeights
+    from ..learning.stopping import StopsAtSigterm
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import load_tokenizer
 
@@ -160,7 +161,8 @@ def _taught(network: Any, dense: Any, request: dict[str, Any], texts: Any, index
         enable_model_summary=False,
         enable_progress_bar=request["runtime"]["progress"],
         logger=False,
-        callbacks=[FiniteWeights()],
+        # A step between two cuts is started again as a whole.
+        callbacks=[FiniteWeights(), StopsAtSigterm(None)],
         default_root_dir=request["work"],
         use_distributed_sampler=False,
     )

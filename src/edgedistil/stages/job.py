@@ -1,26 +1,36 @@
 """One Hydra job: validate, plan, make the steps, leave the outcome where the sweep finds it."""
 
 import logging
+import os
+import shutil
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from .. import credentials
 from ..config.places import store_root
-from ..config.validation import validate
+from ..config.tracking import wandb_node
+from ..config.validation import check_groups, validate
 from ..errors import StepError, UserError
 from ..reporting.outcomes import CELL_FILE
 from ..reporting.references import check as check_references
 from ..reporting.roles import check as check_roles
+from ..reporting.wandb_session import settle, unharmed
 from ..store.files import write_json
-from ..store.store import Store
+from ..store.store import ARTIFACT_FILE, Store
+from .begun import begun, steps_of
 from .chain import Cell, Planner
 from .runner import ensure
-from .sweep import remove_with_empty_parents
+from .screen import following
+from .sweep import remove_with_empty_parents, sweep_name
 
 log = logging.getLogger("edgedistil")
+# Steps that draw a bar of their own, in a terminal and in a run of one cell.
+_OWN_BARS = ("pretrain", "train", "recover", "qat", "prune_gradually")
 # The step whose artifact a stage is asked for.
 _GOAL = {"train": ("model",), "compress": ("exported", "compressed"), "bench": ("record",)}
 
@@ -33,21 +43,36 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: in a single run, when the input is wrong; Hydra's output folder is removed again.
     """
+    # Until the outcome is written, so that nobody takes the job for one that was killed.
+    with ExitStack() as told:
+        return _run_job(stage, cfg, told)
+
+
+def _run_job(stage: str, cfg: DictConfig, told: ExitStack) -> dict[str, Any]:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     multirun = hydra.mode == RunMode.MULTIRUN
-    sweep = Path(hydra.sweep.dir).name if multirun else None
+    sweep = sweep_name(Path(hydra.sweep.dir)) if multirun else None
     names = {"model": "-", "task": "-"}
     try:
+        _refuse_credentials(OmegaConf.to_container(cfg, resolve=False), folder)
+        check_groups(cfg, stage, list(hydra.overrides.task))
         plain = validate(cfg)
-        check_references(plain.get("report", {}).get("references") or [])
-        check_roles(plain.get("report", {}).get("roles"))
+        _refuse_credentials(plain, folder)
+        check_references((plain.get("report") or {}).get("references") or [])
+        check_roles((plain.get("report") or {}).get("roles"))
         store = Store(store_root(plain["store"]["root"]))
-        cell = Planner(plain, store, stage, dict(hydra.runtime.choices), sweep, sys.stderr.isatty()).cell()
+        # Of a sweep the process that started it draws all bars.
+        bars = sys.stderr.isatty() and not multirun
+        cell = _planned(Planner(plain, store, stage, dict(hydra.runtime.choices), sweep, bars))
         names = cell.names
+        if not plain["plan"] and not cell.impossible:
+            told.enter_context(begun(folder, cell, _goal(stage, cell), store))
+            if bars:
+                told.enter_context(following(folder, _OWN_BARS))
         outcome = _list(stage, cell, store) if plain["plan"] else _make(stage, cell, store, plain, sweep)
     except UserError as error:
         if not multirun:
@@ -75,6 +100,34 @@ def run_job(stage: str, cfg: DictConfig) -> dict[str, Any]:
     return outcome
 
 
+def _planned(planner: Planner) -> Cell:
+    """The cell, for which the user's files and folders are looked at.
+
+    Raises:
+        UserError: also of one that can't be read.
+    """
+    try:
+        return planner.cell()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise UserError(
+            f"{error.filename} can't be read: {error.strerror}; see its path and its permissions"
+        ) from error
+
+
+def _refuse_credentials(options: Any, folder: Path) -> None:
+    """See that no option holds a credential, as written or as resolved (``${oc.env:HF_TOKEN}``).
+
+    Raises:
+        UserError: one does; what Hydra has written of it is removed.
+    """
+    found = credentials.in_options(options)
+    if found:
+        shutil.rmtree(folder / ".hydra", ignore_errors=True)
+        raise UserError(credentials.refusal(*found))
+
+
 def _roles(cfg: DictConfig) -> dict[str, Any]:
     roles = cfg.get("report", {}).get("roles")
     found = check_roles(OmegaConf.to_container(roles, resolve=True)) if OmegaConf.is_dict(roles) else {}
@@ -88,32 +141,44 @@ def _make(stage: str, cell: Cell, store: Store, plain: dict[str, Any], sweep: st
         return {**base, "status": "skipped", "why": cell.impossible}
     goal = _goal(stage, cell)
     base |= {"step": goal.name, "fingerprint": goal.fingerprint}
-    cached = store.find(goal.name, goal.fingerprint) is not None
+    before = _published(goal, store)
+    node = wandb_node(plain["logger"])
+    tracked = node is not None and settle(node) != "disabled"
     started = time.monotonic()
     try:
-        folder = ensure(goal, store)
+        folder = ensure(goal, store, plain["store"]["repair"])
     except StepError as error:
         log.error("failed: %s: %s", cell.label, error)
         log.debug("%s", error.detail)
         return {**base, "status": "failed", "why": str(error), "kind": "step"}
-    _log_runs(goal, store, plain, sweep)
+    if node and tracked:
+        _log_runs(goal, store, node, sweep)
     return {
         **base,
+        **({"wandb": {**node, "group": sweep}} if node and tracked else {}),
         "status": "done",
-        "cached": cached,
+        "cached": before is not None and before == _published(goal, store),
         "folder": str(folder),
         "seconds": round(time.monotonic() - started, 2),
     }
 
 
-def _log_runs(goal: Any, store: Store, plain: dict[str, Any], sweep: str | None) -> None:
-    """With ``logger=wandb``: a run for this cell and for each step behind it that has none yet."""
-    from ..reporting.wandb_log import log_artifacts, wandb_node
+def _published(goal: Any, store: Store) -> tuple[int, int] | None:
+    """What tells one making of ``goal``'s artifact from another; None when there is none."""
+    try:
+        manifest = os.stat(store.path(goal.name, goal.fingerprint) / ARTIFACT_FILE)
+    except OSError:
+        return None
+    return manifest.st_ino, manifest.st_mtime_ns
 
-    node = wandb_node(plain["logger"])
-    if node:
-        found = [store.find(s.name, s.fingerprint) for s in goal.ancestry()]
-        log_artifacts([folder for folder in found if folder], node, store.root, sweep)
+
+def _log_runs(goal: Any, store: Store, node: dict[str, Any], sweep: str | None) -> None:
+    """With ``logger=wandb``: a run for this cell and for each step behind it that has none yet."""
+    from ..reporting.wandb_log import log_steps
+
+    found = [store.find(s.name, s.fingerprint) for s in goal.ancestry()]
+    with unharmed("this cell"):
+        log_steps([folder for folder in found if folder], node, store.root, sweep)
 
 
 def _list(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
@@ -122,15 +187,7 @@ def _list(stage: str, cell: Cell, store: Store) -> dict[str, Any]:
     if cell.impossible:
         return {**base, "status": "skipped", "why": cell.impossible}
     goal = _goal(stage, cell)
-    steps = [
-        {
-            "step": s.name,
-            "label": s.label,
-            "fingerprint": s.fingerprint,
-            "cached": store.find(s.name, s.fingerprint) is not None,
-        }
-        for s in goal.ancestry()
-    ]
+    steps = steps_of(goal, store)
     return {
         **base,
         "status": "planned",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from . import stopping
 
 # What torchrun and we tell a training process about its place.
 _LAUNCHERS = ("TORCHELASTIC_", "SLURM_")
@@ -159,8 +160,16 @@ def follow() -> int:
         if "over" in message:
             continue
         command = [sys.executable, "-m", "edgedistil.stages.child", message["request"]]
-        environment = {**without_slurm(os.environ), **message["variables"]}
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, env=environment).returncode
+        # As in runner: at the end of this process, which the child watches, the child ends too.
+        watch, alive = os.pipe()
+        environment = {**without_slurm(os.environ), **message["variables"], stopping.PARENT: str(watch)}
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=(watch,))
+            os.close(watch)
+            with stopping.passed_on([child]):
+                code = child.wait()
+        finally:
+            os.close(alive)
         if code and _next(store, number, time.monotonic() + _GRACE_S) is None:
             # The leader's process has not failed with this one: it waits for an answer that never comes.
             _tell(Path(message["request"]).parent / "error.json")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -16,28 +17,54 @@ from ..devices import host
 from ..devices.allocator import KEEP_MEMORY
 from ..errors import StepError, UserError
 from ..store.files import read_json, write_json
+from ..store.integrity import damage, damage_on_disk
+from ..store.progress import PROGRESS_FILE
 from ..store.store import Store
-from . import ranks
+from . import ranks, screen, stopping
 from .step import Step
 
 log = logging.getLogger("edgedistil")
 _POLL_S = 0.1
 _TRAINING = ("pretrain", "train", "recover", "qat", "prune_gradually", "teacher_logits")
 _GRACE_S = 3.0
+# Artifacts whose every byte this process has read and found sound.
+_read_whole: set[Path] = set()
 
 
-def ensure(step: Step, store: Store) -> Path:
+def ensure(step: Step, store: Store, repair: bool = False) -> Path:
     """The folder of ``step``'s artifact, computed with everything that it needs if it is not there yet.
 
+    Args:
+        repair: an artifact whose files are not what was published is computed again, and so is one that it came from:
+            reports read their answers.
+
     Raises:
-        UserError: the child found the options or the data wrong.
+        UserError: the child found the options or the data wrong; an artifact is damaged.
         StepError: the child failed or died.
     """
-    found = store.find(step.name, step.fingerprint)
-    if found:
-        return found
-    ranks.check(step.options)
-    inputs = {name: ensure(source, store) for name, source in step.inputs.items()}
+    try:
+        found = _sound(step, store, repair)
+        if found:
+            store.tidy(step.fingerprint)
+            for source in step.ancestry() if repair else ():
+                before = store.find(source.name, source.fingerprint)
+                if before and _wrong(before, store, repair):
+                    ensure(source, store, repair)
+            return found
+        stopping.check()
+        ranks.check(step.options)
+        inputs = {name: ensure(source, store, repair) for name, source in step.inputs.items()}
+        return _computed(step, inputs, store)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise StepError(
+            f"{step.name} ({step.label}): the store can't be used: {error.strerror or error}{where}. What is finished "
+            "is kept; run it again when that is mended",
+            traceback.format_exc(),
+        ) from error
+
+
+def _computed(step: Step, inputs: dict[str, Path], store: Store) -> Path:
     with ExitStack() as stack:
         descriptors = [stack.enter_context(store.lock(step.fingerprint, _waiting(step.label)))]
         found = store.find(step.name, step.fingerprint)
@@ -50,8 +77,7 @@ def ensure(step: Step, store: Store) -> Path:
         log.info("%s: %s", step.name, step.label)
         facts = _run_child(step, inputs, work, descriptors, store)
         seconds = round(time.monotonic() - started, 2)
-        log.info("%s: %s: done in %.1f s", step.name, step.label, seconds)
-        return store.publish(
+        folder = store.publish(
             step.name,
             step.fingerprint,
             {
@@ -62,6 +88,36 @@ def ensure(step: Step, store: Store) -> Path:
                 "inputs": {name: {"step": s.name, "fingerprint": s.fingerprint} for name, s in step.inputs.items()},
             },
         )
+        log.info("%s: %s: done in %.1f s", step.name, step.label, seconds)
+        return folder
+
+
+def _sound(step: Step, store: Store, repair: bool) -> Path | None:
+    """The finished artifact, with its files as they were published; None when there is none, or none any more."""
+    found = store.find(step.name, step.fingerprint)
+    wrong = _wrong(found, store, repair) if found else None
+    if not found or not wrong:
+        return found
+    if not store.find(step.name, step.fingerprint):
+        # Removed since it was found (`store gc`): absent, not damaged.
+        return None
+    if not repair:
+        raise UserError(f"{step.name} ({step.label}) is damaged: {wrong}. store.repair=true computes it again")
+    log.warning("%s: %s is computed again: %s", step.name, step.label, wrong)
+    with store.lock(step.fingerprint, _waiting(step.label)):
+        if store.find(step.name, step.fingerprint) and damage(store, found):
+            store.set_aside(step.name, step.fingerprint)
+    return None
+
+
+def _wrong(folder: Path, store: Store, repair: bool) -> str | None:
+    """What is wrong with an artifact. To repair, every byte is read, once by this process: bits go without a touch."""
+    if not repair or folder in _read_whole:
+        return damage(store, folder)
+    wrong = damage_on_disk(folder)
+    if not wrong:
+        _read_whole.add(folder)
+    return wrong
 
 
 def _waiting(what: str) -> Any:
@@ -83,7 +139,7 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
             "attempt": time.time_ns(),
         },
     )
-    for leftover in ("error.json", "facts.json"):
+    for leftover in ("error.json", "facts.json", PROGRESS_FILE):
         (work / leftover).unlink(missing_ok=True)
     (work / "rendezvous").unlink(missing_ok=True)
     several = ranks.processes(step.options) > 1
@@ -96,20 +152,22 @@ def _run_child(step: Step, inputs: dict[str, Path], work: Path, locks: list[int]
             subprocess.Popen(
                 [sys.executable, "-m", "edgedistil.stages.child", str(work / "request.json")],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
+                **screen.streams(step.name),
                 pass_fds=(watch, *locks),
                 env=_environment(step, store, watch) | place,
             )
             for place in ranks.places(step.options)
         ]
         os.close(watch)
-        code = _wait(children)
+        with stopping.passed_on(children):
+            code = _wait(children)
     finally:
         os.close(alive)
         if several:
             leader().over()
     if code == 0:
         return read_json(work / "facts.json")
+    stopping.check(code, f"{step.name} ({step.label})")
     raise _failure(step, work, code, store)
 
 
@@ -148,7 +206,7 @@ def leader() -> ranks.Leader:
 def _environment(step: Step, store: Store, watch: int) -> dict[str, str]:
     several = ranks.processes(step.options) > 1
     inherited = ranks.without_slurm(os.environ) if several else ranks.without_place(os.environ)
-    return {**inherited, **_variables(step, store), "EDGEDISTIL_PARENT": str(watch)}
+    return {**inherited, **_variables(step, store), stopping.PARENT: str(watch)}
 
 
 def _variables(step: Step, store: Store) -> dict[str, str]:
@@ -160,7 +218,6 @@ def _variables(step: Step, store: Store) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         # Where token ids of large splits are kept (tasks/token_cache.py): store.root may name another than this has.
         "EDGEDISTIL_STORE": str(store.root),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -179,7 +236,8 @@ def _failure(step: Step, work: Path, code: int, store: Store) -> Exception:
     except (OSError, ValueError):
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         hint = "; the kernel may have been out of memory" if code == -signal.SIGKILL else ""
-        error = {"kind": "died", "message": f"the process died ({name}{hint})", "traceback": ""}
+        message = stopping.heard(code) or f"the process died ({name}{hint})"
+        error = {"kind": "died", "message": message, "traceback": ""}
     message = f"{step.name} ({step.label}): {error['message']}"
     if error["kind"] == "user":
         if not (work / "checkpoints").is_dir():

@@ -12,6 +12,7 @@ from typing import Any
 from ..measurement.inputs import batch_scenarios, exact_batches, scenarios
 from ..measurement.interleave import Asked, Effort, Interleaved, Samples
 from ..measurement.statistics import median
+from ..store.progress import tell
 from ..workers.client import Worker, WorkerError
 from ..workers.cuda_capacity import is_out_of_memory, largest_batch
 from .site import Place, Site
@@ -118,6 +119,8 @@ def run(
                     batches.generation(workers)
                     _note_memory(found, workers, "batches", number)
                     site.after_generation()
+                    # The last part are cold starts.
+                    tell(number + 1, each + 1, "parts")
                     if number == 0:
                         found.tokenization = _tokenization(site, workers["candidate"], texts)
             found.kept = sorted(kept)

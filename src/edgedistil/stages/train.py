@@ -8,8 +8,10 @@ from typing import Any
 
 from ..config.build import build, build_all, check_nodes
 from ..config.question_answering import QUESTION_ANSWERING
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..learning.quiet import quiet
+from ..reporting.wandb_log import run_of
+from ..store.progress import tell
 from ..tasks.source import Source
 from . import ranks
 
@@ -32,6 +34,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     from ..models.folder import count_parameters, save_model
     from ..models.loading import load_for_training, save_tokenizer
     from ..models.reference import predict, write_reference
+    from ..models.vocabulary import check_vocabulary_fits
     from ..tasks.copies import with_copies
     from ..tasks.datamodule import TextDataModule
     from ..tasks.encode import encode_with_types, load_tokenizer
@@ -55,6 +58,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     network = load_for_training(location, options["model"], everything.label_names).train()
     save_tokenizer(location, options["model"], output)
     tokenizer = load_tokenizer(output, task["max_length"])
+    check_vocabulary_fits(tokenizer.get_vocab_size(), network.config.vocab_size)
     data = TextDataModule(
         tokenizer,
         rest,
@@ -120,11 +124,15 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
 def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any], keep_best: bool = True) -> Any:
     """Run the Trainer, resuming from the work folder's last checkpoint; the module ends with its best weights."""
     import torch
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import Trainer
 
     from ..learning.compiled import compiled
     from ..learning.finite import FiniteWeights
     from ..learning.random_state import RandomState
+    from ..learning.stopping import StopsAtSigterm
+    from ..learning.told import Told
+    from .whole_checkpoints import WholeCheckpoints
 
     work, runtime = Path(request["work"]), request["runtime"]
     checkpoints = work / "checkpoints"
@@ -133,27 +141,34 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
         for node in options["callbacks"].values()
         if node
     ]
-    trainer = Trainer(
-        **{"devices": 1, **options["trainer"]},
-        **runtime.get("trainer", {}),
-        default_root_dir=work,
-        callbacks=[*callbacks, RandomState(), FiniteWeights()],
-        logger=loggers(request),
-        enable_progress_bar=runtime["progress"],
-        # Our batch samplers know the rank.
-        use_distributed_sampler=False,
-    )
     last = checkpoints / "last.ckpt"
+    given = {**options["trainer"], **runtime.get("trainer", {})}
+    try:
+        trainer = Trainer(
+            **{"devices": 1, **given},
+            default_root_dir=work,
+            callbacks=[*callbacks, RandomState(), FiniteWeights(), Told(tell), StopsAtSigterm(last)],
+            plugins=[WholeCheckpoints()],
+            logger=loggers(request),
+            enable_progress_bar=runtime["progress"],
+            # Our batch samplers know the rank.
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        values = ", ".join(f"trainer.{key}={value!r}" for key, value in given.items())
+        raise UserError(f"Lightning's Trainer refuses its values ({first_line(error)}); given: {values}") from error
     resume = last if _is_whole(last) else None
     if resume:
         log.info("resuming from step %d", torch.load(resume, weights_only=True)["global_step"])
+    fitted = False
     try:
         with compiled(module, options.get("torch_compile", False)):
             trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        fitted = True
     finally:
         for logger in trainer.loggers:
-            if type(logger).__name__ == "WandbLogger":
-                logger.experiment.finish()  # type: ignore[attr-defined]
+            if hasattr(logger, "close"):
+                logger.close(not fitted)
     ranks.leave()
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best and keep_best:
@@ -166,20 +181,14 @@ def fit(module: Any, data: Any, options: dict[str, Any], request: dict[str, Any]
 def loggers(request: dict[str, Any]) -> list[Any]:
     """The chosen loggers, told where to write and, for W&B, which run this is."""
     built = []
+    runs = len(list((Path(request["work"]) / "logs").glob("*")))
     for node in (request["runtime"]["logger"] or {}).values():
         if not node:
             continue
-        if node["_target_"].endswith("CSVLogger"):
-            runs = len(list((Path(request["work"]) / "logs").glob("*")))
-            built += build_all({"csv": node}, save_dir=request["work"], name="logs", version=f"run_{runs}")
+        if node["_target_"].endswith(("CSVLogger", "TensorBoardLogger")):
+            built += build_all({"files": node}, save_dir=request["work"], name="logs", version=f"run_{runs}")
         elif node["_target_"].endswith("WandbLogger"):
-            wandb = build(
-                node,
-                id=request["fingerprint"][:32],
-                group=request["runtime"].get("sweep"),
-                job_type=request["step"],
-                name=request["label"],
-            )
+            wandb = build(node, **run_of(request, request["runtime"].get("sweep")))
             # Not an argument of build: it would instantiate the `_target_` nodes inside.
             if not ranks.rank():
                 wandb.experiment.config.update(request["options"], allow_val_change=True)

@@ -12,13 +12,22 @@ _SHOWN_ONLY = ("enable_progress_bar", "enable_model_summary", "log_every_n_steps
 
 
 def resolve_trainer(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Decide what ``auto`` means on this machine, so that the fingerprint says what really ran."""
+    """Decide what ``auto`` means on this machine, so that the fingerprint says what really ran.
+
+    Raises:
+        UserError: numbers of epochs, steps or processes that are none.
+    """
     resolved = {k: v for k, v in trainer.items() if v is not None}
     if resolved.get("accelerator") == "auto":
         resolved["accelerator"] = "gpu" if host.gpu_names() else "cpu"
     if resolved.get("precision") == "auto":
         resolved["precision"] = "bf16-mixed" if host.has_fast_bf16() else "32-true"
     resolved |= _devices(resolved)
+    for key in ("max_epochs", "max_steps"):
+        value = resolved.get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < -1:
+            what = "no number of at least 0 (-1: no end)"
+            raise UserError(f"trainer.{key}={value!r} is {what}; example: trainer.{key}=3")
     return resolved
 
 

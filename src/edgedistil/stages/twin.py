@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.question_answering import QUESTION_ANSWERING
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..learning.quiet import quiet
 from ..store.files import write_json
 from ..tasks.source import Source
@@ -71,10 +71,15 @@ def write_twin(
     labels = (
         {} if names is None else {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
     )
-    config = AutoConfig.for_model(architecture.pop("model_type"), **{**architecture, **labels})
-    torch.manual_seed(seed)
     head = AutoModelForQuestionAnswering if names is None else AutoModelForSequenceClassification
-    network = head.from_config(config).float().eval()
+    torch.manual_seed(seed)
+    try:
+        config = AutoConfig.for_model(architecture.pop("model_type"), **{**architecture, **labels})
+        network = head.from_config(config).float().eval()
+    except Exception as error:
+        # Whatever an architecture says of values that it can't be built with.
+        given = f"model.architecture={model['architecture']}"
+        raise UserError(f"{given} describes no model that can be built ({first_line(error)})") from error
     save_tokenizer(tokenizer, model, output)
     cut = _fit_tokenizer(output / "tokenizer.json", config.vocab_size)
     lines = ["random weights: speed and size only", *([f"tokenizer: {cut}"] if cut else [])]

@@ -16,7 +16,11 @@ def load_tokenizer(folder: Path, max_length: int) -> Any:
         raise UserError(
             f"{str(folder)!r} has no tokenizer.json; save the tokenizer there with tokenizer.save_pretrained"
         )
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The library raises Exception itself.
+        raise UserError(f"{path} can't be read as a tokenizer ({error}); save it again with save_pretrained") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
     return tokenizer

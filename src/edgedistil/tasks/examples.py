@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
-from .row_checks import check_ids, check_texts
+from .row_checks import check_ids, check_texts, whole_signs
 from .source import Source
 from .tables import read_columns
 
@@ -61,6 +61,7 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     text_columns, label_column = _choose_columns(task, columns)
     texts = list(zip(*(_strings(columns[c], c, split) for c in text_columns), strict=True))
     raw = columns[label_column]
+    _check_labels(raw, split)
     check_texts(texts, text_columns, split)
     check_ids({k: v for k, v in columns.items() if k not in (*text_columns, label_column)}, texts, raw, split)
     if task.get("regression"):
@@ -148,24 +149,42 @@ def _strings(values: list[Any], column: str, split: str) -> list[str]:
                 f"row {row + 1} of the {split} split has no text in column {column!r} (got {value!r}): fill it or "
                 "remove the row"
             )
+        if not whole_signs(value):
+            raise UserError(
+                f"row {row + 1} of the {split} split has half a sign in column {column!r}, which UTF-8 can't hold (got "
+                f"{value[:80]!r}): mend it or remove the row"
+            )
     return values
+
+
+def _check_labels(raw: list[Any], split: str) -> None:
+    for row, value in enumerate(raw):
+        if isinstance(value, list | dict | bytes) or (isinstance(value, str) and not whole_signs(value)):
+            raise UserError(
+                f"row {row + 1} of the {split} split has label {value!r}, which is neither a word nor a number: give "
+                "one of them"
+            )
 
 
 def _infer_names(raw: list[Any]) -> list[str]:
     numbers = {int(v) for v in raw if _is_whole(v)}
     if numbers and all(_is_whole(v) for v in raw):
         # Codes 0..n−1 may miss a class in this file; anything else is a name that happens to be a number.
-        span = range(max(numbers) + 1)
-        return [
-            str(n)
-            for n in (span if min(numbers) >= 0 and len(span) <= 2 * len(numbers) and 0 in numbers else sorted(numbers))
-        ]
+        codes = min(numbers) == 0 and max(numbers) < 2 * len(numbers)
+        return [str(n) for n in (range(max(numbers) + 1) if codes else sorted(numbers))]
+    fraction = next((v for v in raw if isinstance(v, float) and not _is_missing(v) and not _is_whole(v)), None)
+    if fraction is not None:
+        raise UserError(
+            f"the label column holds {fraction!r}, and a class is a whole number or a word; numbers that are to be "
+            "predicted are task.regression=true task.metrics=[pearson,spearman]"
+        )
     return sorted({_name(v) for v in raw if not _is_missing(v)})
 
 
 def _is_whole(value: Any) -> bool:
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    return numeric and math.isfinite(value) and value == int(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool)
+    return isinstance(value, float) and math.isfinite(value) and value == int(value)
 
 
 def _is_missing(value: Any) -> bool:
@@ -209,7 +228,7 @@ def _numbers(raw: list[Any], split: str) -> list[float]:
     for row, value in enumerate(raw):
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(value, bool) or not math.isfinite(number):
             raise UserError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
+from .row_checks import whole_signs
 from .source import Source
 from .tables import read_columns
 
@@ -64,6 +65,8 @@ def load_questions(task: dict[str, Any], source: Source, split: str, seed: int) 
             value = columns[column][row]
             if not isinstance(value, str) or not value.strip():
                 raise UserError(f"{where} has an empty {column} (got {value!r})")
+            if not whole_signs(value):
+                raise UserError(f"{where} has half a sign in its {column}, which UTF-8 can't hold ({value[:80]!r})")
         texts, starts = _answers(given, where)
         for text, start in zip(texts, starts, strict=True):
             _check_answer(text, start, columns["context"][row], where)
@@ -119,7 +122,9 @@ def _answers(given: Any, where: str) -> tuple[list[str], list[int]]:
             f"{where}: answers is {given!r}, not a structure {{text: [...], answer_start: [...]}}; Parquet and JSONL "
             "can hold one"
         )
-    texts, starts = list(given["text"]), [int(s) for s in given["answer_start"]]
+    texts, starts = given["text"], given["answer_start"]
+    if not isinstance(texts, list) or not isinstance(starts, list) or not all(type(start) is int for start in starts):
+        raise UserError(f"{where}: answers is {given!r}, not {{text: [...], answer_start: [...]}} of texts and numbers")
     if len(texts) != len(starts):
         raise UserError(f"{where}: answers has {len(texts)} texts and {len(starts)} starts")
     if not texts:

@@ -9,6 +9,16 @@ from ..errors import UserError
 _IDS = ("id", "idx")
 
 
+def whole_signs(text: str) -> bool:
+    """Whether a text can be written: half of a pair of surrogates (JSON's ``"\\ud83d"`` alone, or a byte of a command
+    line that is no UTF-8) is no sign."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_texts(texts: Sequence[tuple[str, ...]], columns: Sequence[str], split: str) -> None:
     """See that each row has something to read: of a pair one text may be the empty string (as in QQP), not both.
 
@@ -40,7 +50,8 @@ def check_ids(
         for row, own in enumerate(columns.get(name, ())):
             if own is None or own != own:
                 continue
-            before = first.setdefault(own, row)
+            # Lists and structures, which JSON and Parquet may hold, are no keys.
+            before = first.setdefault(own if isinstance(own, str | int | float) else repr(own), row)
             if (texts[before], str(labels[before])) != (texts[row], str(labels[row])):
                 what = "text" if texts[before] != texts[row] else "label"
                 raise UserError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config.places import data_root
+from ..config.places import data_root, user_path
 from ..errors import UserError
 from ..store.fingerprint import DigestCache
 
@@ -116,7 +116,7 @@ def _of_split(folder: Path, name: str, split: str) -> Path:
 
 def _folder(task: dict[str, Any]) -> tuple[Path | None, str]:
     if task["data_dir"]:
-        return Path(task["data_dir"]).expanduser().absolute(), "task.data_dir"
+        return user_path(task["data_dir"], "task.data_dir"), "task.data_dir"
     root = data_root()
     if root is not None and task["hub"]:
         return root / task["name"], "EDGEDISTIL_DATA"
@@ -124,7 +124,7 @@ def _folder(task: dict[str, Any]) -> tuple[Path | None, str]:
 
 
 def _existing(path: Path, option: str) -> Path:
-    path = path.expanduser().absolute()
+    path = user_path(path, option)
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{option}: {path.name!r} is of an unknown kind; allowed: {', '.join(SUFFIXES)}")
     if path.is_dir():

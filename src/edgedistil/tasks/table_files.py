@@ -5,14 +5,14 @@ else move texts and labels against each other without a word.
 """
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, first_line
+from ..store.files import parse_json
 
 # First bytes of files that people rename.
 _OTHER_KINDS = (
@@ -22,8 +22,10 @@ _OTHER_KINDS = (
     (b"\xff\xfe", "is UTF-16, not UTF-8: convert it (iconv -f UTF-16 -t UTF-8)"),
     (b"\xfe\xff", "is UTF-16, not UTF-8: convert it (iconv -f UTF-16 -t UTF-8)"),
 )
-_WHOLE = re.compile(r"[+-]?[0-9]+")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Python reads no more than 4,300 digits as a number.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,300}")
+# A digit has one place in it only: of two, a long field that is no number would be tried at each.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def read_file(path: str) -> dict[str, list[Any]]:
@@ -59,6 +61,13 @@ def _check_kind(path: str) -> None:
     for magic, what in _OTHER_KINDS:
         if begin.startswith(magic):
             raise _unreadable(path, f"it {what}")
+    line = 1
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            if b"\0" in chunk:
+                line += chunk[: chunk.index(b"\0")].count(b"\n")
+                raise _unreadable(path, f"line {line} holds a zero byte: is it a binary file, or UTF-16?")
+            line += chunk.count(b"\n")
 
 
 def _not_utf8(path: str, error: UnicodeDecodeError) -> str:
@@ -78,9 +87,13 @@ def _parquet(path: str) -> dict[str, list[Any]]:
         # read_table would import pyarrow's data sets, and pandas with them.
         with pyarrow.parquet.ParquetFile(path) as file:
             table = file.read()
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise _unreadable(path, str(error).splitlines()[0]) from error
-    return {name: table.column(name).to_pylist() for name in table.column_names}
+        twice = next((name for i, name in enumerate(table.column_names) if name in table.column_names[:i]), None)
+        if twice is not None:
+            raise _unreadable(path, f"it has two columns {twice!r}")
+        return {name: table.column(name).to_pylist() for name in table.column_names}
+    except (pyarrow.ArrowException, ValueError, OverflowError) as error:
+        # Damaged pages, texts that are no UTF-8, days that Python has no name for.
+        raise _unreadable(path, first_line(error)) from error
 
 
 def _json_lines(path: str) -> Iterator[dict[str, Any]]:
@@ -89,7 +102,7 @@ def _json_lines(path: str) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError as error:
                 raise _unreadable(path, f"line {number} is no JSON ({error})") from error
             if not isinstance(row, dict):
@@ -99,7 +112,7 @@ def _json_lines(path: str) -> Iterator[dict[str, Any]]:
 
 def _json(path: str) -> dict[str, list[Any]]:
     try:
-        content = json.loads(Path(path).read_text("utf-8-sig"))
+        content = parse_json(Path(path).read_text("utf-8-sig"))
     except ValueError as error:
         if isinstance(error, UnicodeDecodeError):
             raise

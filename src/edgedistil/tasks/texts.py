@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..config.places import data_root
-from ..errors import UserError
+from ..config.places import data_root, user_path
+from ..errors import UserError, first_line
 from ..store.fingerprint import DigestCache
 from .python_docs import digest, paragraphs
 from .source import Source
@@ -52,10 +52,10 @@ def locate(task: dict[str, Any], split: str, digests: DigestCache) -> Source:
 
 def _files(task: dict[str, Any], split: str) -> list[Path]:
     if task[split]:
-        return files_of(Path(task[split]).expanduser().absolute(), f"task.{split}")
+        return files_of(user_path(task[split], f"task.{split}"), f"task.{split}")
     root = data_root()
     if task["data_dir"]:
-        folder, option = Path(task["data_dir"]).expanduser().absolute(), "task.data_dir"
+        folder, option = user_path(task["data_dir"], "task.data_dir"), "task.data_dir"
     elif root is not None and (root / task["name"]).is_dir():
         folder, option = root / task["name"], "EDGEDISTIL_DATA"
     else:
@@ -125,19 +125,27 @@ def _of_parquet(path: Path, column: str) -> Iterator[str]:
     import pyarrow
     import pyarrow.parquet
 
+    broken = (pyarrow.ArrowException, OSError, ValueError, OverflowError)
     try:
         file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}") from error
+    except broken as error:
+        raise UserError(f"{path} can't be read as Parquet: {first_line(error)}") from error
     with file:
         if column not in file.schema_arrow.names:
             raise UserError(
                 f"{path} has no column {column!r} among: {', '.join(file.schema_arrow.names)}. "
                 "Say which holds the texts: task.text_columns=[NAME]"
             )
-        for batch in file.iter_batches(4096, columns=[column]):
-            for row in batch.column(0).to_pylist():
-                yield row if isinstance(row, str) else ""
+        batches = file.iter_batches(4096, columns=[column])
+        while True:
+            try:
+                batch = next(batches, None)
+                texts = [] if batch is None else batch.column(0).to_pylist()
+            except broken as error:
+                raise UserError(f"{path} can't be read as Parquet: {first_line(error)}") from error
+            if batch is None:
+                return
+            yield from (text if isinstance(text, str) else "" for text in texts)
 
 
 def _of_hub(identity: dict[str, Any], column: str) -> Iterator[str]:

@@ -122,12 +122,22 @@ class Worker:
         line = self._read(op, to_the_end=False)
         if not line.endswith("\n"):
             raise WorkerError(self._last_words(op))
-        answer: dict[str, Any] = json.loads(line)
+        answer = self._parsed(op, line)
         if self._ends_with_marker and "end" in answer:
             raise WorkerError(self._last_words(op))
         if "error" in answer:
             raise WorkerError(f"the {self.engine} worker could not {op}: {answer['error']}")
         return answer
+
+    def _parsed(self, op: str, line: str) -> dict[str, Any]:
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            # Such as what a library or a loader prints before the program has standard output for itself.
+            found = None
+        if not isinstance(found, dict):
+            raise WorkerError(f"the {self.engine} worker answered {op} with what is no answer: {_begin(line)}")
+        return found
 
     def load(
         self,
@@ -149,6 +159,9 @@ class Worker:
             ``memory_by_phase``, ``peak_resettable`` (whether the peaks of phases are their own) and ``cores`` (where
             the process may run; None where the system doesn't say); ``facts`` of the device and the engine, when the
             program brings them. A program that knows by its own device's clock when it was spawned is believed.
+
+        Raises:
+            WorkerError: as :meth:`ask`, or its answer lacks a part of these.
         """
         answer = self.ask(
             "load",
@@ -159,14 +172,18 @@ class Worker:
             quantization=quantization,
             **more,
         )
-        began = before = answer["clock_ns"].pop("spawned", self.spawned_ns)
+        clock, kept = answer.get("clock_ns"), ("memory", "memory_by_phase", "peak_resettable", "cores")
+        counts = isinstance(clock, dict) and all(type(end) is int and 0 <= end < 1 << 63 for end in clock.values())
+        if not isinstance(clock, dict) or not counts or not set(kept) <= set(answer):
+            raise WorkerError(f"the {self.engine} worker answered load without its clock or memory: {_begin(answer)}")
+        began = before = clock.pop("spawned", self.spawned_ns)
         phases = {}
-        for name, end in sorted(answer["clock_ns"].items(), key=lambda item: item[1]):
+        for name, end in sorted(clock.items(), key=lambda item: item[1]):
             phases[name] = round((end - before) / 1e6, 3)
             before = end
         phases["total"] = round((before - began) / 1e6, 3)
-        kept = ("memory", "memory_by_phase", "peak_resettable", "cores", *(["facts"] if "facts" in answer else []))
-        return {"cold_start_ms": phases, **{key: answer[key] for key in kept}}
+        facts = {"facts": answer["facts"]} if "facts" in answer else {}
+        return {"cold_start_ms": phases, **{key: answer[key] for key in kept}, **facts}
 
     def _close_to_marker(self) -> str | None:
         """Ends a program by the end of its input; what is wrong with how it ended, None when nothing is."""
@@ -195,7 +212,7 @@ class Worker:
             self._held += piece
         end = len(self._held) if to_the_end else self._held.find(b"\n") + 1 or len(self._held)
         said, self._held = self._held[:end], self._held[end:]
-        return said.decode()
+        return said.decode(errors="replace")
 
     def _no_answer(self, op: str) -> str:
         return f"the {self.engine} worker gave no answer to {op} within {self._timeout_s:g} s and was ended"
@@ -205,3 +222,8 @@ class Worker:
         self._errors.seek(0)
         words = self._errors.read().strip().splitlines()
         return f"the {self.engine} worker died at {op} (exit code {code}): {words[-1] if words else 'no message'}"
+
+
+def _begin(said: Any) -> str:
+    """The beginning of what a program said, on one line."""
+    return repr(said)[:200]

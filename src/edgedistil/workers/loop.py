@@ -56,26 +56,38 @@ def serve(engine: Engine, started_ns: int) -> None:
     # Libraries print to standard output; the protocol keeps its own copy of it.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    loop = _Loop(engine, started_ns)
-    for line in sys.stdin:
-        request = json.loads(line)
-        if request["op"] == "exit":
+    talk = Conversation(engine, started_ns)
+    for line in sys.stdin.buffer:
+        said = talk.reply(line)
+        if said is None:
             return
-        try:
-            answer = loop.answer(request)
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        answers.write(json.dumps(answer) + "\n")
+        answers.write(said)
         answers.flush()
 
 
-class _Loop:
+class Conversation:
+    """What one engine answers, line by line; it remembers the inputs that were prepared."""
+
     def __init__(self, engine: Engine, started_ns: int) -> None:
         self._engine, self._started_ns = engine, started_ns
         self._prepared: dict[str, list[Any]] = {}
         self._folder: Path | None = None
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def reply(self, line: bytes) -> str | None:
+        """The answer to a request, as the line that is written; None to ``exit``.
+
+        Whatever goes wrong is an answer too (``error``): a line that is no request, an answer that is no JSON.
+        """
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict) or not isinstance(request.get("op"), str):
+                raise ValueError("a request is a JSON object with an op")
+            return None if request["op"] == "exit" else json.dumps(self._answer(request)) + "\n"
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            return json.dumps({"error": told, "traceback": traceback.format_exc()}) + "\n"
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         op = request["op"]
         if op == "load":
             return self._load(request)

@@ -8,6 +8,7 @@ import time
 STARTED_NS = time.monotonic_ns()
 
 import json  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -18,30 +19,48 @@ from edgedistil.workers.phases import Phases, read_through  # noqa: E402
 
 class OnnxEngine:
     """ONNX Runtime on the CPU provider, or on CUDA's when ``placement.device`` says so; default options but for the
-    threads."""
+    threads. Once opened it has its ``tokenizer`` and the names of the graph's ``outputs``."""
 
     def load(self, request: dict[str, Any]) -> Phases:
         folder = Path(request["folder"])
         phases = Phases(folder)
+        chosen = (lambda runtime: self._provider(request, phases, runtime)) if request.get("placement") else None
+        self.open(folder, request["max_length"], request["threads"], phases.end, chosen)
+        self.predict([request["text"]])
+        phases.end("first_logits")
+        return phases
+
+    def open(
+        self,
+        folder: Path,
+        max_length: int,
+        threads: int,
+        ended: Callable[[str], None] = lambda phase: None,
+        chosen: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Open a folder's tokenizer and graph; nothing is answered yet.
+
+        Args:
+            ended: told the name of each phase at its end.
+            chosen: gives the provider, with the runtime's module; None for the CPU's.
+        """
         import numpy
         import onnxruntime
         import tokenizers
 
         self._numpy = numpy
-        provider: Any = "CPUExecutionProvider"
-        if request.get("placement"):
-            provider = self._provider(request, phases, onnxruntime)
-        phases.end("imported")
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(request["max_length"])
-        phases.end("tokenizer")
+        provider: Any = chosen(onnxruntime) if chosen else "CPUExecutionProvider"
+        ended("imported")
+        self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(max_length)
+        ended("tokenizer")
         # Weights may lie outside of the graph's file.
         for file in sorted(folder.glob("model.onnx*")):
             read_through(file)
-        phases.end("read")
+        ended("read")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = request["threads"]
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=[provider])
         used, wanted = self._session.get_providers()[0], provider if isinstance(provider, str) else provider[0]
@@ -49,11 +68,8 @@ class OnnxEngine:
             # It falls back with no more than a warning.
             raise UserError(f"no CUDA device: ONNX Runtime could not start {wanted} and took {used}")
         self._inputs = {i.name for i in self._session.get_inputs()}
-        self._outputs = [o.name for o in self._session.get_outputs()]
-        phases.end("session")
-        self.predict([request["text"]])
-        phases.end("first_logits")
-        return phases
+        self.outputs = [o.name for o in self._session.get_outputs()]
+        ended("session")
 
     def _provider(self, request: dict[str, Any], phases: Phases, onnxruntime: Any) -> Any:
         from edgedistil.workers.cuda_onnx import cuda_facts, cuda_memory, cuda_provider
@@ -83,10 +99,10 @@ class OnnxEngine:
         return {name: feed[name] for name in self._inputs}
 
     def run(self, packed: Any) -> Any:
-        return self._session.run(self._outputs, packed)
+        return self._session.run(self.outputs, packed)
 
     def tokenize(self, text: list[str]) -> Any:
-        return self._tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
+        return self.tokenizer.encode(text[0], text[1] if len(text) > 1 else None)
 
     def predict(self, texts: list[list[str]]) -> list[list[float]]:
         rows = []
@@ -100,7 +116,7 @@ class OnnxEngine:
         return logits
 
     def spans(self, ids: list[int], types: list[int]) -> list[list[float]]:
-        found = dict(zip(self._outputs, self.run(self.pack([ids], [types])), strict=True))
+        found = dict(zip(self.outputs, self.run(self.pack([ids], [types])), strict=True))
         return [found["start_logits"][0].tolist(), found["end_logits"][0].tolist()]
 
 

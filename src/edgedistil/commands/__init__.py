@@ -1,0 +1,1 @@
+"""The commands of ``python -m edgedistil``: one module each, with ``HELP``, ``arguments`` and ``run``."""
