@@ -100,7 +100,10 @@ def test_texts_do_not_see_each_other(tiny_model: Callable[..., Any], sentence_id
     with torch.inference_mode():
         first = module(**packed_inputs(sentence_ids[:2]))[0]
         other = module(**packed_inputs([sentence_ids[0], sentence_ids[4]]))[0]
-    torch.testing.assert_close(first, other, atol=1e-6, rtol=1e-6)
+        seen = module(**packed_inputs([sentence_ids[0] + sentence_ids[1]]))[0]
+    # Products of another size are summed in another order where there is AVX-512.
+    torch.testing.assert_close(first, other, atol=1e-5, rtol=1e-5)
+    assert (first - seen).abs().max() > 0.01, "a text that is seen moves nothing: nothing is proved"
 
 
 def test_flash_attention_only_where_it_can_run(tiny_model: Callable[..., Any]) -> None:
