@@ -62,6 +62,21 @@ def test_gradients_are_clipped_as_means() -> None:
     assert module.steps == pytest.approx([0, 3.25, 3.25, 7.25])
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_gradients_are_clipped_at_every_precision_that_scales_none(precision: Any, fused: bool) -> None:
+    """Of 1, 13 / 4 and 10 the last is above 4. Lightning refuses a fused optimiser where its own loss scaling could
+    be, also in bf16, which has none: every default training on AVX512-BF16 or a GPU ended there."""
+
+    class Fused(Slope):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 1.0, fused=fused)
+
+    module = Fused()
+    fit(module, BATCHES, accumulate_grad_batches=2, gradient_clip_val=4.0, precision=precision)
+    assert module.steps == pytest.approx([0, 3.25, 3.25, 7.25], rel=1e-2)
+
+
 def test_a_checkpoint_keeps_what_waits() -> None:
     module, second = Slope(), Slope()
     module._trainer = second._trainer = lightning.Trainer(accelerator="cpu", logger=False, accumulate_grad_batches=2)
