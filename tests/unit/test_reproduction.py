@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,36 @@ def test_folders_are_found_by_their_experiment(runs: Runs) -> None:
         cells_of([empty], None)
     with pytest.raises(UserError, match="nowhere is no folder"):
         cells_of([runs.root / "nowhere"], None)
+
+
+def test_kept_trainings_say_the_same_without_their_store(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [runs.cell(model, "rte", 0.6 + seed / 100, seed) for model in ("big", "little") for seed in (1, 2)]
+    failed = runs.cell("big", "cola", 0.5, status="failed", why="stopped")
+    told = reproduction([*made, failed], runs.root)
+    kept = runs.root / "kept"
+    command = ["keep", "--output", str(kept)]
+    assert main([*command, *map(str, [made[0], failed])]) == 0
+    assert main([*command, *map(str, [*made, made[3]])]) == 0
+    assert [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()] == [
+        "1 trainings kept, 0 were there", "3 trainings kept, 2 were there"]
+    assert sorted(p.name for p in kept.iterdir()) == ["0", "1", "2", "3"]
+    texts = [p.read_text() for p in kept.rglob("cell.json")]
+    assert not any(str(runs.root) in text for text in texts), "a path of this machine is kept"
+    shutil.rmtree(runs.root / "store")
+    rows = "\n".join(line for line in told.splitlines() if line.startswith("| RTE"))
+    again = reproduction([kept], runs.root)
+    assert "62.00" in rows
+    assert "\n".join(line for line in again.splitlines() if line.startswith("| RTE")) == rows
+    assert main(["report", str(kept), "--output", str(runs.root)]) == 0
+    assert "61.50 [61.00–62.00]" in (runs.root / "table.md").read_text()
+
+
+def test_nothing_is_kept_of_runs_that_finished_nothing(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    failed, kept = runs.cell("big", "cola", 0.5, status="failed", why="stopped"), runs.root / "kept"
+    for run, told in ((failed, "no finished training in"), (runs.root / "nowhere", "holds no cells")):
+        assert main(["keep", str(run), "--output", str(kept)]) == 2
+        assert told in capsys.readouterr().err
+    assert not kept.exists()
 
 
 def test_a_model_that_the_store_lost_is_missing(runs: Runs) -> None:

@@ -114,7 +114,12 @@ def read_outcome(file: Path) -> Outcome:
     if not named(cell.get("names", {})):
         return _unreadable(file, "its names are no names")
     wrong = wrong_form(cell)
-    return _unreadable(file, wrong) if wrong else cell
+    if wrong:
+        return _unreadable(file, wrong)
+    if "folder" in cell:
+        # Of a training that was kept without its store its facts lie beside it; a run's own path is absolute.
+        cell["folder"] = str(file.parent / cell["folder"])
+    return cell
 
 
 def _jobs(folder: Path) -> list[list[str]] | None:
