@@ -28,6 +28,8 @@ TYPOS = _cases("typo", {
     "added and forced option": (("train.py", "++model.typo=1"), ("model.typo", "Allowed", "location")),
     "added to a nested group": (
         ("compress.py", "++compression.pruning.stength=1"), ("stength", "Allowed", "importance")),
+    "option of a table that is not set": (
+        ("train.py", "task=sst2", "task.generator.train=200"), ("task.generator has nothing set", "={train: VALUE}")),
     "group": (("compress.py", "compression/prunning=structured"), ("compression/prunning",)),
     "group's choice": (("train.py", "model=distilbrt"), ("model/distilbrt", "distilbert", "folder")),
     "precision": (("bench.py", "compression/quantization=int9"), ("int9", "int8_dynamic")),
