@@ -98,9 +98,9 @@ def crash(ground: Ground, seed: int, faults: int, kinds: tuple[str, ...], most_o
             pack = pack or chance.sample(kinds, len(kinds))
             fault = None if calm else pack.pop()
             before = _finished(place / "store")
-            # What is left to do takes about so long; a moment of start-up comes first.
+            # What is left to do takes about so long, start-up included: a later fault would meet nothing.
             left = 1 - len(before.keys() & expected.keys()) / len(expected)
-            delay = chance.uniform(0.0, 1.0) * (2.0 + left * seconds)
+            delay = chance.uniform(0.0, 1.0) * max(2.0, left * seconds)
             name = f"store{found.stores - 1}_run{number}"
             with _disturbed(ground, place, fault, delay, chance) as (script, disturb):
                 script_run = script(name)
