@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import RAPID
 
 QUICK = ["offline=embedded", "quick=small"]
 TRAINED = ["loader.batch_size=32", "task.limit_train=64", "task.limit_validation=40"]
-BENCH = ["compression.recovery.steps=2", "compression.pruning.calibration_sentences=16",
-         "compression.quantization.max_rms=10", "compression.quantization.min_agreement=0",
-         "device.baselines=[onnxruntime_fp32]", "measurement.rounds=2", "measurement.lengths=[16]"]
+BENCH = ["compression.recovery.steps=2", "compression.pruning.calibration_sentences=16", *RAPID,
+         "measurement.lengths=[16]"]
 
 
 def tables(text: str) -> Iterator[tuple[str, list[str], list[list[str]]]]:

@@ -113,3 +113,23 @@ def test_what_one_process_says_first_is_the_cause(tmp_path: Path) -> None:
     _leave_error(tmp_path, "failed", "the loss is nan at step 3")
     _leave_error(tmp_path, "failed", "Connection closed by peer")
     assert json.loads((tmp_path / "error.json").read_text())["message"] == "the loss is nan at step 3"
+
+
+def test_a_cause_that_no_file_can_keep_is_one_line_on_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgedistil.stages import child
+
+    def full(file: Path, value: object) -> None:
+        raise OSError(28, "No space left on device", str(file))
+
+    request = {"step": "prune", "work": str(tmp_path), "options": {}, "runtime": {}}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    monkeypatch.setattr(child, "write_json", full)
+    monkeypatch.setattr(child, "run", lambda _: {"parameters": 3})
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert child.main(str(tmp_path / "request.json")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert line.count("No space left on device") == 2, "of the facts, and of their cause"
+    assert "error.json" in line

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..config import hub
 from ..credentials import masked
-from ..errors import UserError
+from ..errors import UserError, error_line
 from ..store import progress
 from ..store.files import read_json, write_json
 from . import ranks, stopping
@@ -89,8 +89,12 @@ def _leave_error(work: Path, kind: str, message: str) -> None:
     if ranks.rank():
         message = f"process {ranks.rank()}: {message}"
     told = {"kind": kind, "message": " ".join(message.split()), "traceback": traceback.format_exc()}
-    # Libraries quote addresses, and a proxy's or a mirror's may hold a password.
-    write_json(work / "error.json", {name: masked(text) for name, text in told.items()})
+    try:
+        # Libraries quote addresses, and a proxy's or a mirror's may hold a password.
+        write_json(work / "error.json", {name: masked(text) for name, text in told.items()})
+    except OSError as unwritten:
+        # Most likely what the step failed of, too: a full disk, a folder that may not be written any more.
+        print(error_line(f"{message} (that can't be kept: {unwritten})"), file=sys.stderr)
 
 
 def _die_with_parent() -> None:
