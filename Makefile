@@ -91,7 +91,10 @@ mobile: $(STAMP)  ## build the native runner for this machine (TARGET=linux-arm6
 emulated-phone:  ## set up an emulated arm64 phone in build/mobile/phone (Debian; no root, nothing installed)
 	@$(BOOTSTRAP) mobile/emulator/setup.py
 
-test: lint test-unit test-integration  ## lint, unit and integration tests
+test: $(STAMP)  ## lint, unit and integration tests
+	@# mypy has one thread: beside it the first tests have the other cores
+	@$(MAKE) --no-print-directory --jobs 2 lint test-unit
+	@$(MAKE) --no-print-directory test-integration
 
 test-unit: $(STAMP)  ## fast tests, no network
 	$(PYTHON) -m pytest -n auto --maxprocesses 8 --durations 15 tests/unit
