@@ -478,7 +478,8 @@ def devices() -> list[Case]:
         case("a runner without files", (*phone, *runner), ("runner", "mobile/build.py"), lambda place: (
             _adb(*ready)(place), place.write("runner/manifest.json", '{"target": "android", "files": {"a": {}}}'))),
         case("a runner for another machine", (*phone, *runner), ("built for host", "android"), lambda place: (
-            _adb(*ready)(place), place.write("runner/manifest.json", '{"target": "host", "files": {}}'))),
+            _adb(*ready)(place), place.write(
+                 "runner/manifest.json", '{"target": "host", "files": {}, "onnxruntime": "1.31.1", "start": []}'))),
         case("a runner whose manifest is broken", (*phone, *runner), ("manifest.json", "build it again"),
              lambda place: (            _adb(*ready)(place), place.write("runner/manifest.json", "{"))),
         case("an adb that fails", ("bench.py", *short, "device=android", "device.phone.adb=<here>/adb"),

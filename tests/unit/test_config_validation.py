@@ -7,6 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from edgedistil.config.overrides import told_overrides
 from edgedistil.config.schemas import register
 from edgedistil.config.validation import closest, validate
 from edgedistil.errors import UserError
@@ -132,6 +133,13 @@ def test_unknown_key_is_told_what_is_allowed(bench: DictConfig) -> None:
 def test_interpolations_are_resolved(bench: DictConfig) -> None:
     plain = validate(changed(bench, measurement__burst="${device.threads}", device__threads=3))
     assert plain["measurement"]["burst"] == 3
+
+
+def test_overrides_are_told_with_what_they_give_or_as_typed() -> None:
+    cfg = OmegaConf.create({"seed": 3, "task": ["trainer.max_epochs=${seed}", "seed=3"]})
+    assert told_overrides(cfg.task) == ["trainer.max_epochs=3", "seed=3"]
+    cfg.task = ["seed=${sede}"]
+    assert told_overrides(cfg.task) == ["seed=${sede}"]
 
 
 def test_broken_interpolation_is_one_line(bench: DictConfig) -> None:

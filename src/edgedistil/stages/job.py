@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .. import credentials
+from ..config.overrides import told_overrides
 from ..config.places import store_root
 from ..config.tracking import wandb_node
 from ..config.validation import check_groups, validate
@@ -59,7 +60,7 @@ def _run_job(stage: str, cfg: DictConfig, told: ExitStack) -> dict[str, Any]:
     names = {"model": "-", "task": "-"}
     try:
         _refuse_credentials(OmegaConf.to_container(cfg, resolve=False), folder)
-        check_groups(cfg, stage, list(hydra.overrides.task))
+        check_groups(cfg, stage, told_overrides(hydra.overrides.task))
         plain = validate(cfg)
         _refuse_credentials(plain, folder)
         check_references((plain.get("report") or {}).get("references") or [])
@@ -89,7 +90,7 @@ def _run_job(stage: str, cfg: DictConfig, told: ExitStack) -> dict[str, Any]:
         }
     outcome |= {
         "stage": stage,
-        "overrides": list(hydra.overrides.task),
+        "overrides": told_overrides(hydra.overrides.task),
         "output_dir": str(folder),
         "store": str(store_root(cfg.store.root)),
         "references": list(cfg.get("report", {}).get("references") or []),

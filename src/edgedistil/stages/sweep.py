@@ -13,6 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from .. import credentials
+from ..config.overrides import told_overrides
 from ..errors import error_line
 from ..reporting.outcomes import BEGUN_FILE, LOCK_FILE, MANIFEST_FILE
 from ..store.files import write_json
@@ -51,7 +52,7 @@ class SweepCallback(Callback):
                 "jobs": _jobs(config),
                 "command": sys.argv,
                 "directory": os.getcwd(),
-                "overrides": list(config.hydra.overrides.task),
+                "overrides": told_overrides(config.hydra.overrides.task),
                 "params": {str(k): str(v) for k, v in (config.hydra.sweeper.params or {}).items()},
             },
         )
@@ -76,7 +77,7 @@ def _jobs(config: DictConfig) -> list[list[str]] | None:
     if not str(config.hydra.sweeper._target_).endswith(("BasicSweeper", "ComposeOnceSweeper")):
         return None
     sweeper = config.hydra.sweeper
-    return jobs_of(sweeper.params, sweeper.get("also"), list(config.hydra.overrides.task))
+    return jobs_of(sweeper.params, sweeper.get("also"), told_overrides(config.hydra.overrides.task))
 
 
 def forget_if_no_job_ran() -> None:
