@@ -24,8 +24,7 @@ def test_three_faults_one_after_another(
     found = crash(ground, seed=121, faults=3, kinds=("kill parent", "kill stage", "file-size limit"))
     print(found.table())
     assert found.wrong == [], found.table()
-    assert found.tried.total() == 3
-    assert found.struck.total() >= 2, "too few of them met the run"
+    assert found.struck.total() == 3, "too few of them met the run"
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgedistil.errors import UserError
+from edgedistil.errors import UserError, refusal
 from edgedistil.store import upkeep
 from edgedistil.store.files import read_json, write_json
 from edgedistil.store.store import ARTIFACT_FILE, Store
@@ -219,3 +219,16 @@ def test_a_damaged_artifact_is_listed_and_stops_nothing(store: Store, text: str)
     os.utime(damaged, (time.time() - 9 * DAY,) * 2)
     assert upkeep.collect(store, keep_days=5)[0] == 1
     assert [entry.fingerprint for entry in upkeep.entries(store)] == ["whole"]
+
+
+def test_a_work_folder_that_can_not_be_emptied_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    (store.open_work("k1") / "output" / "left").touch()
+
+    def shut(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("edgedistil.store.store.shutil.rmtree", shut)
+    with pytest.raises(PermissionError) as refused:
+        store.open_work("k1")
+    assert refusal(refused.value) == f"{tmp_path / 'work' / 'k1' / 'output'} can't be written or read: Permission denied"

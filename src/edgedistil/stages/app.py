@@ -85,6 +85,7 @@ def _launch(main: Callable[[], Any]) -> None:
         broken = True
     if _wrong:
         _stop(_wrong[0])
+    _hear_out_ray()
     folder = sweep.started.get("folder") or (Path(_single[0]["output_dir"]) if _single else None)
     if folder is None:
         # One of Hydra's own flags (--cfg, --info, ...): it has answered.
@@ -106,6 +107,13 @@ def _launch(main: Callable[[], Any]) -> None:
         sys.exit(2 if not broken and all(c.get("kind") == "user" for c in failed) else 1)
     if broken or any(c["status"] == UNFINISHED for c in cells):
         sys.exit(1)
+
+
+def _hear_out_ray() -> None:
+    """Ray tells what its workers said late, and what many said at its very end: all of it before our last line."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
 
 
 def _share_config_store() -> None:

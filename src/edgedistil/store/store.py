@@ -57,7 +57,9 @@ class Store:
     def open_work(self, key: str) -> Path:
         """The work folder of ``key``, with an empty ``output``; call with the lock held."""
         work = self.root / "work" / key
-        shutil.rmtree(work / "output", ignore_errors=True)
+        # What can't be removed is said as what it is, not as a folder that is there already.
+        with suppress(FileNotFoundError):
+            shutil.rmtree(work / "output")
         (work / "output").mkdir(parents=True)
         return work
 
@@ -87,7 +89,8 @@ class Store:
         target = self.path(step, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         # A leftover without artifact.json can only come from outside interference; it must not block the rename.
-        shutil.rmtree(target, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(target)
         os.rename(output, target)
         self.digests.remember({target / name: str(file["sha256"]) for name, file in files.items()})
         self._remove_work(work or key)
