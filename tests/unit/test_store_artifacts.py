@@ -231,4 +231,5 @@ def test_a_work_folder_that_can_not_be_emptied_says_why(tmp_path: Path, monkeypa
     monkeypatch.setattr("edgedistil.store.store.shutil.rmtree", shut)
     with pytest.raises(PermissionError) as refused:
         store.open_work("k1")
-    assert refusal(refused.value) == f"{tmp_path / 'work' / 'k1' / 'output'} can't be written or read: Permission denied"
+    output = tmp_path / "work" / "k1" / "output"
+    assert refusal(refused.value) == f"{output} can't be written or read: Permission denied"
