@@ -1,6 +1,7 @@
 """The wrapper around Hydra's main: one-line errors, exit codes, and the table and JSON line at the end."""
 
 import atexit
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -70,6 +71,8 @@ def _launch(main: Callable[[], Any]) -> None:
     _parse_in_one_line()
     if not os.environ.get("HYDRA_FULL_ERROR"):
         internals.run_and_report = _one_line(internals.run_and_report)  # type: ignore[assignment]
+        # A log file on a full disk: logging would print a traceback for each line; what the run stops at says it too.
+        logging.raiseExceptions = False
     if ranks.launched():
         from .runner import leader
 
