@@ -296,8 +296,8 @@ def test_full_error_is_there_for_those_who_ask(run: Any, tmp_path: Path) -> None
 
 
 def test_a_log_on_a_full_disk_hides_nothing(run: Any, tmp_path: Path) -> None:
-    told = run("train.py", "-m", "seed=1", "task.generator.train=-5", "hydra.job_logging.handlers.file.filename=/dev/full",
-               cwd=tmp_path / "cwd", store=tmp_path / "store")
+    full = "hydra.job_logging.handlers.file.filename=/dev/full"
+    told = run("train.py", "-m", "seed=1", "task.generator.train=-5", full, cwd=tmp_path / "cwd", store=tmp_path / "s")
     assert told.code == 2
     assert "failed: -: task.generator.train=-5 is not a whole number of at least 2" in told.out
     assert "Traceback" not in told.err + told.out
