@@ -307,4 +307,8 @@ COMMANDS += [
     Case("command", "store: a store that is a file", (*E, "store", "ls"), ("EDGEDISTIL_STORE",), _words,
          {"EDGEDISTIL_STORE": "<here>/a.json"}),
 ]
-OPTIONS = [*TYPOS, *TYPES, *VALUES, *CONTRADICTIONS, *COMMANDS]
+SECRETS = [
+    Case("value", "a secret by way of the environment, in a sweep", ("train.py", "-m", "task.train=${oc.env:MINE}"),
+         ("holds a token of the model hub", "hf auth login"), variables={"MINE": "hf_" + "a" * 34}),
+]
+OPTIONS = [*TYPOS, *TYPES, *VALUES, *CONTRADICTIONS, *COMMANDS, *SECRETS]

@@ -10,14 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from edgedistil.store.lock import locked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PHONE_REQUIRED = os.environ.get("EDGEDISTIL_REQUIRE_PHONE") == "1"
@@ -213,36 +211,6 @@ def start() -> Iterator[Callable[..., Started]]:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """``once("name", make)``: the folder that ``make(folder)`` filled, made by the first of pytest's workers that asks
-    for it, the same for all."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-    def folder(name: str, make: Callable[[Path], None]) -> Path:
-        place = base / "shared" / name
-        with locked(base / "shared" / f"{name}.lock"):
-            if not (place / "made").is_file():
-                # Of a worker that failed there.
-                shutil.rmtree(place, ignore_errors=True)
-                place.mkdir(parents=True)
-                make(place)
-                (place / "made").touch()
-        return place
-
-    return folder
-
-
-def _keep(folder: Path, **runs: Ran) -> None:
-    for name, ran in runs.items():
-        (folder / f"{name}.json").write_text(json.dumps(asdict(ran)))
-
-
-def _kept(folder: Path, name: str) -> Ran:
-    return Ran(**json.loads((folder / f"{name}.json").read_text()))
-
-
-@pytest.fixture(scope="session")
 def reviews_tokenizer(word_pieces: Callable[[Iterable[str]], Path]) -> Path:
     """A tokenizer that knows the words of the generated reviews, and letters for everything else."""
     from edgedistil.tasks.generated import generate
@@ -253,20 +221,21 @@ def reviews_tokenizer(word_pieces: Callable[[Iterable[str]], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def models(once: Any, tiny_model: Callable[..., Any], reviews_tokenizer: Path) -> dict[str, Path]:
+def models(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., Any], reviews_tokenizer: Path
+) -> dict[str, Path]:
     """Folders as ``save_pretrained`` writes them: classifiers ``bert``, ``distilbert``; ``*_encoder`` has no head."""
     from tokenizers import Tokenizer
 
-    def make(folder: Path) -> None:
-        size = Tokenizer.from_file(str(reviews_tokenizer)).get_vocab_size()
-        for kind in ("bert", "distilbert"):
-            classifier = tiny_model(kind, vocab_size=size, initializer_range=0.3)
-            for name, model in ((kind, classifier), (f"{kind}_encoder", getattr(classifier, kind))):
-                model.save_pretrained(folder / name)
-                shutil.copyfile(reviews_tokenizer, folder / name / "tokenizer.json")
-
-    root = once("models", make)
-    return {name: root / name for kind in ("bert", "distilbert") for name in (kind, f"{kind}_encoder")}
+    size = Tokenizer.from_file(str(reviews_tokenizer)).get_vocab_size()
+    root, found = tmp_path_factory.mktemp("models"), {}
+    for kind in ("bert", "distilbert"):
+        classifier = tiny_model(kind, vocab_size=size, initializer_range=0.3)
+        for name, model in ((kind, classifier), (f"{kind}_encoder", getattr(classifier, kind))):
+            model.save_pretrained(root / name)
+            shutil.copyfile(reviews_tokenizer, root / name / "tokenizer.json")
+            found[name] = root / name
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -282,14 +251,11 @@ def rapid() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def trained(once: Any, run: Callable[..., Ran], tiny: list[str]) -> Any:
+def trained(tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str]) -> Any:
     """``store``, which holds the tiny model trained (read it, or add to a copy of it), and the run ``train``."""
-
-    def make(folder: Path) -> None:
-        _keep(folder, train=run("train.py", *tiny, cwd=folder, store=folder / "store").ok())
-
-    root = once("trained", make)
-    return SimpleNamespace(store=root / "store", train=_kept(root, "train"))
+    root = tmp_path_factory.mktemp("trained")
+    done = run("train.py", *tiny, cwd=root, store=root / "store").ok()
+    return SimpleNamespace(store=root / "store", train=done)
 
 
 @pytest.fixture
@@ -308,20 +274,17 @@ CELLS = [
 
 
 @pytest.fixture(scope="session")
-def swept(once: Any, run: Callable[..., Ran], tiny: list[str], trained: Any) -> Any:
+def swept(
+    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., Ran], tiny: list[str], trained: Any
+) -> Any:
     """Read only: the ``store`` with six cells measured on top of the trained model, and the runs ``compress`` and
     ``bench`` (its ``overrides``, its multirun ``folder``)."""
+    root = tmp_path_factory.mktemp("swept")
+    shutil.copytree(trained.store, root / "store")
     chosen = ["compression=structured_50", "compression/quantization=int8_dynamic", "compression.recovery.steps=4"]
+    compress = run("compress.py", *tiny, *LOOSE, *chosen, cwd=root, store=root / "store").ok()
     overrides = ["-m", *tiny, *RAPID, *CELLS]
-
-    def make(folder: Path) -> None:
-        shutil.copytree(trained.store, folder / "store")
-        compress = run("compress.py", *tiny, *LOOSE, *chosen, cwd=folder, store=folder / "store").ok()
-        bench = run("bench.py", *overrides, cwd=folder, store=folder / "store").ok()
-        _keep(folder, compress=compress, bench=bench)
-
-    root = once("swept", make)
-    compress, bench = _kept(root, "compress"), _kept(root, "bench")
+    bench = run("bench.py", *overrides, cwd=root, store=root / "store").ok()
     folder = Path(bench.summary["folder"])
     return SimpleNamespace(
         store=root / "store", cwd=root, compress=compress, bench=bench, overrides=overrides, folder=folder

@@ -212,7 +212,8 @@ def test_masking_and_accumulation_killed_at_any_step_end_as_if_untouched(
     ran = run(*command, cwd=tmp_path / "third", store=store).ok()
     assert "resuming from step" in ran.err
     calm = run(*command, cwd=tmp_path / "fourth", store=tmp_path / "untouched").ok()
-    assert ran.summary["facts"] == calm.summary["facts"]
+    learnt, expected = ({k: v for k, v in r.summary["facts"].items() if not k.endswith("_per_s")} for r in (ran, calm))
+    assert learnt == expected
     (folder,), (other,) = store.glob("artifacts/pretrain/*"), (tmp_path / "untouched").glob("artifacts/pretrain/*")
     _assert_same_weights(load_file(folder / "model.safetensors"), load_file(other / "model.safetensors"))
 

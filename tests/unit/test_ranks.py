@@ -126,6 +126,7 @@ def test_a_cause_that_no_file_can_keep_is_one_line_on_the_screen(
     request = {"step": "prune", "work": str(tmp_path), "options": {}, "runtime": {}}
     (tmp_path / "request.json").write_text(json.dumps(request))
     monkeypatch.setattr(child, "write_json", full)
+    monkeypatch.setattr(child.gc, "set_threshold", lambda _: None)
     monkeypatch.setattr(child, "run", lambda _: {"parameters": 3})
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     assert child.main(str(tmp_path / "request.json")) == 1

@@ -216,7 +216,9 @@ def test_folders_are_found_by_their_experiment(runs: Runs) -> None:
         cells_of([runs.root / "nowhere"], None)
 
 
-def test_kept_trainings_say_the_same_without_their_store(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kept_trainings_say_the_same_without_their_store(
+    runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = [runs.cell(model, "rte", 0.6 + seed / 100, seed) for model in ("big", "little") for seed in (1, 2)]
     failed = runs.cell("big", "cola", 0.5, status="failed", why="stopped")
     told = reproduction([*made, failed], runs.root)
@@ -234,8 +236,25 @@ def test_kept_trainings_say_the_same_without_their_store(runs: Runs, capsys: pyt
     again = reproduction([kept], runs.root)
     assert "62.00" in rows
     assert "\n".join(line for line in again.splitlines() if line.startswith("| RTE")) == rows
-    assert main(["report", str(kept), "--output", str(runs.root)]) == 0
+    monkeypatch.chdir(kept)
+    assert main(["report", ".", "--output", str(runs.root)]) == 0
     assert "61.50 [61.00–62.00]" in (runs.root / "table.md").read_text()
+
+
+def test_what_a_killed_keep_left_is_written_over_and_roles_are_kept(
+    runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, plain = runs.root / "kept", runs.cell("big", "rte", 0.6, roles={})
+    told = json.loads((plain / "cell.json").read_text())
+    again = runs.root / "outputs" / "day" / "again"
+    again.mkdir()
+    (again / "cell.json").write_text(json.dumps(told | {"roles": ROLES}))
+    (kept / "0").mkdir(parents=True)
+    (kept / "0" / "artifact.json").write_text("{")
+    assert main(["keep", str(plain), str(again), str(again), "--output", str(kept)]) == 0
+    assert "2 trainings kept, 1 were there" in capsys.readouterr().out
+    assert [json.loads((kept / n / "cell.json").read_text())["roles"] for n in "01"] == [{}, ROLES]
+    assert json.loads((kept / "0" / "artifact.json").read_text())["options"]["seed"] == 1
 
 
 def test_nothing_is_kept_of_runs_that_finished_nothing(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

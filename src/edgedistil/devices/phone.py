@@ -119,8 +119,8 @@ def listed_cores(text: str) -> list[int]:
         ends = [whole_number(word) for word in words]
         first, last = ends[0], ends[-1]
         if last is not None and last > _MOST_CORES:
-            raise PhoneError(f"device.phone.cores={text[:200]}: no phone has a core {str(last)[:20]}")
-        if len(ends) > 2 or first is None or last is None:
+            raise PhoneError(f"device.phone.cores={text[:200]}: no phone has a core {last}")
+        if len(ends) > 2 or first is None or last is None or first > last:
             raise PhoneError(f"device.phone.cores={text[:200]!r} is neither big nor all nor a list such as 4-7 or 4,6")
         cores |= set(range(first, last + 1))
     return sorted(cores)

@@ -1,6 +1,7 @@
 """Trainings kept without their store: what a run left of each cell and its artifact's facts, in a folder that can be
 committed and that ``report`` and ``reproduce`` read as they read a run."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ _KEPT = ("status", "stage", "step", "label", "fingerprint", "names", "overrides"
 def keep(runs: Sequence[Path], output: Path) -> tuple[int, int, list[str]]:
     """Keep the finished trainings of ``runs`` in ``output/0``, ``output/1``, ..., beside those that it has.
 
-    Of each: ``cell.json`` without paths of this machine, and its ``artifact.json`` byte for byte; no weights.
+    Of each: ``cell.json`` without the folders of its run (what its options name stays), and its ``artifact.json`` byte
+    for byte; no weights. A run that another naming of roles has made again is kept for each of them.
 
     Returns:
         (how many came to it, how many were there already, a line for each cell that can't be read).
@@ -26,26 +28,31 @@ def keep(runs: Sequence[Path], output: Path) -> tuple[int, int, list[str]]:
         UserError: there is no such run, or none with a finished training.
     """
     cells = checked(cell for run in runs for cell in _cells(run))
-    done = [c for c in cells if c["status"] == "done" and c["stage"] == "train"]
+    done = [c for c in cells if c["status"] == "done" and c["stage"] == "train" and c.get("fingerprint")]
     unread = [c["why"] for c in cells if c["status"] == "unreadable"]
     if not done:
         told = f"; {unread[0]}" if unread else ""
         raise UserError(f"no finished training in {', '.join(map(str, runs))}{told}; give folders of runs of train.py")
     kept = outcomes(output) if output.is_dir() else []
-    has = {c.get("fingerprint") for c in kept}
-    number = max(jobs_folders(output), default=-1) + 1 if kept else 0
-    added = 0
+    has = {_identity(c) for c in kept}
+    # A folder without a cell is what a run left that was killed here.
+    there = [n for n, p in jobs_folders(output).items() if (p / CELL_FILE).is_file()] if kept else []
+    number, added = max(there, default=-1) + 1, 0
     for cell in done:
-        if cell["fingerprint"] in has:
+        if _identity(cell) in has:
             continue
-        has.add(cell["fingerprint"])
+        has.add(_identity(cell))
         place = output / str(number + added)
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path(cell["folder"]) / ARTIFACT_FILE, place / ARTIFACT_FILE)
-        # Last: a folder without it is no cell, and is written anew.
+        # Last: a folder without it is no cell.
         write_json(place / CELL_FILE, {k: cell[k] for k in _KEPT if k in cell} | {"folder": "."})
         added += 1
     return added, len(done) - added, unread
+
+
+def _identity(cell: dict[str, object]) -> tuple[str, str]:
+    return str(cell.get("fingerprint")), json.dumps(cell.get("roles"), sort_keys=True)
 
 
 def _cells(run: Path) -> list[dict[str, object]]:

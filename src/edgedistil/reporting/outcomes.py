@@ -118,7 +118,7 @@ def read_outcome(file: Path) -> Outcome:
         return _unreadable(file, wrong)
     if "folder" in cell:
         # Of a training that was kept without its store its facts lie beside it; a run's own path is absolute.
-        cell["folder"] = str(file.parent / cell["folder"])
+        cell["folder"] = str((file.parent / cell["folder"]).absolute())
     return cell
 
 

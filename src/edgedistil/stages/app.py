@@ -71,7 +71,7 @@ def _launch(main: Callable[[], Any]) -> None:
     _parse_in_one_line()
     if not os.environ.get("HYDRA_FULL_ERROR"):
         internals.run_and_report = _one_line(internals.run_and_report)  # type: ignore[assignment]
-        # A log file on a full disk: logging would print a traceback for each line; what the run stops at says it too.
+        # A log file on a full disk: logging would print a traceback for each line that it can't write.
         logging.raiseExceptions = False
     if ranks.launched():
         from .runner import leader

@@ -30,7 +30,8 @@ from .step import STEPS
 
 _PR_SET_PDEATHSIG = 1
 # Allocations until the collector looks again, in place of 700: torch and transformers make hundreds of thousands of
-# objects that stay while they are imported, a sixth of the time of which was looking through them.
+# objects that stay while they are imported (whenever a step first needs them), a sixth of the time of which was looking
+# through them.
 _COLLECT_EVERY = 10_000
 
 

@@ -33,8 +33,8 @@ def explain(error: BaseException) -> str:
         parent, key = getattr(cause, "parent_node", None), getattr(cause, "key", None)
         if parent is not None and key is not None and OmegaConf.is_dict(parent) and "not in" in str(cause):
             names = sorted(str(k) for k in parent)
-            if not names and "'" in text:
-                table = text.split("'")[1].rpartition(".")[0]
+            if not names and text.startswith("Could not override"):
+                table = str(parent._get_full_key(None))
                 whole = f"'{table}={{{key}: VALUE}}'"
                 return f"{table} has nothing set here that {key!r} could change: give it whole, {whole}"
             if text.startswith("Could not override") and _is_table(text.split("'")[1]):

@@ -237,6 +237,8 @@ def _failure(step: Step, work: Path, code: int, store: Store) -> Exception:
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         hint = "; the kernel may have been out of memory" if code == -signal.SIGKILL else ""
         message = stopping.heard(code) or f"the process died ({name}{hint})"
+        if code in (1, 2):
+            message = f"the process ended with {name} and could not keep why; what it said stands above"
         error = {"kind": "died", "message": message, "traceback": ""}
     message = f"{step.name} ({step.label}): {error['message']}"
     if error["kind"] == "user":

@@ -33,7 +33,10 @@ class SweepCallback(Callback):
     """Hydra callback: notes the sweep's folder and lists its jobs before the first one runs."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if found := credentials.in_options(OmegaConf.to_container(config, resolve=False)):
+        told = told_overrides(config.hydra.overrides.task)
+        given = OmegaConf.to_container(config, resolve=False)
+        # Of ${oc.env:NAME} the manifest would hold the value.
+        if found := credentials.in_options(given) or credentials.in_words(told):
             # Hydra only warns of an error here, and would write all options into the sweep's folder.
             print(error_line(credentials.refusal(*found)), file=sys.stderr)
             sys.exit(2)
@@ -52,7 +55,7 @@ class SweepCallback(Callback):
                 "jobs": _jobs(config),
                 "command": sys.argv,
                 "directory": os.getcwd(),
-                "overrides": told_overrides(config.hydra.overrides.task),
+                "overrides": told,
                 "params": {str(k): str(v) for k, v in (config.hydra.sweeper.params or {}).items()},
             },
         )

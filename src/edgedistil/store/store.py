@@ -57,9 +57,7 @@ class Store:
     def open_work(self, key: str) -> Path:
         """The work folder of ``key``, with an empty ``output``; call with the lock held."""
         work = self.root / "work" / key
-        # What can't be removed is said as what it is, not as a folder that is there already.
-        with suppress(FileNotFoundError):
-            shutil.rmtree(work / "output")
+        _emptied(work / "output")
         (work / "output").mkdir(parents=True)
         return work
 
@@ -89,8 +87,7 @@ class Store:
         target = self.path(step, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         # A leftover without artifact.json can only come from outside interference; it must not block the rename.
-        with suppress(FileNotFoundError):
-            shutil.rmtree(target)
+        _emptied(target)
         os.rename(output, target)
         self.digests.remember({target / name: str(file["sha256"]) for name, file in files.items()})
         self._remove_work(work or key)
@@ -125,3 +122,13 @@ class Store:
         """Keep why ``key`` failed the last time, if there is space to; a later success removes it."""
         with suppress(OSError):
             write_json(self.root / "failures" / f"{key}.json", facts)
+
+
+def _emptied(folder: Path) -> None:
+    """Remove ``folder``; what can't be removed is said as what it is, not as a folder that is there already."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        if folder.exists():
+            # Inside it the library names files without their folder.
+            raise OSError(error.errno, error.strerror, str(folder)) from error
