@@ -259,7 +259,7 @@ def test_what_a_killed_keep_left_is_written_over_and_roles_are_kept(
 
 def test_nothing_is_kept_of_runs_that_finished_nothing(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     failed, kept = runs.cell("big", "cola", 0.5, status="failed", why="stopped"), runs.root / "kept"
-    for run, told in ((failed, "no finished training in"), (runs.root / "nowhere", "holds no cells")):
+    for run, told in ((failed, "no finished training among 1 cells"), (runs.root / "nowhere", "holds no cells")):
         assert main(["keep", str(run), "--output", str(kept)]) == 2
         assert told in capsys.readouterr().err
     assert not kept.exists()

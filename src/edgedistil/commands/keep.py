@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from .places import cells_of
+
 HELP = "keep what runs of train.py found, without weights, in a folder that report and reproduce read"
 
 
@@ -15,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     from ..reporting.kept import keep
 
-    added, there, unread = keep(chosen.runs, chosen.output)
+    added, there, unread = keep([cell for run in chosen.runs for cell in cells_of(run)], chosen.output)
     for line in unread:
         print(f"left out: {line}", file=sys.stderr)
     print(f"{chosen.output}: {added} trainings kept, {there} were there")

@@ -33,7 +33,7 @@ def cells_left(folder: Path) -> list[dict[str, Any]]:
     cells = outcomes(folder) or published(folder) if folder.is_dir() else []
     if not cells:
         raise UserError(
-            f"{folder} holds no cells; give a folder under multirun/ or outputs/ of a bench run, or one of records"
+            f"{folder} holds no cells; give a run's folder under multirun/ or outputs/, or one of records"
         )
     return cells
 

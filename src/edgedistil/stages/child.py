@@ -29,9 +29,8 @@ from .advice import described
 from .step import STEPS
 
 _PR_SET_PDEATHSIG = 1
-# Allocations until the collector looks again, in place of 700: torch and transformers make hundreds of thousands of
-# objects that stay while they are imported (whenever a step first needs them), a sixth of the time of which was looking
-# through them.
+# Allocations until the collector looks again, in place of 700: while torch and transformers are imported, whenever a
+# step first needs them, hundreds of thousands of objects are made that stay (what it brings: docs/log.md).
 _COLLECT_EVERY = 10_000
 
 

@@ -57,7 +57,7 @@ class Store:
     def open_work(self, key: str) -> Path:
         """The work folder of ``key``, with an empty ``output``; call with the lock held."""
         work = self.root / "work" / key
-        _emptied(work / "output")
+        _removed(work / "output")
         (work / "output").mkdir(parents=True)
         return work
 
@@ -87,7 +87,7 @@ class Store:
         target = self.path(step, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         # A leftover without artifact.json can only come from outside interference; it must not block the rename.
-        _emptied(target)
+        _removed(target)
         os.rename(output, target)
         self.digests.remember({target / name: str(file["sha256"]) for name, file in files.items()})
         self._remove_work(work or key)
@@ -124,8 +124,8 @@ class Store:
             write_json(self.root / "failures" / f"{key}.json", facts)
 
 
-def _emptied(folder: Path) -> None:
-    """Remove ``folder``; what can't be removed is said as what it is, not as a folder that is there already."""
+def _removed(folder: Path) -> None:
+    """Remove ``folder`` if it is there; where it can't be, that is the error, not what making it anew would say."""
     try:
         shutil.rmtree(folder)
     except OSError as error:
