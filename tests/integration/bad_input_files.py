@@ -162,6 +162,10 @@ def data() -> list[Case]:
         Case("data", "a further split with a taken name",
              (*folder, "task.train=a.csv", "task.validation=a.csv", "task.more_splits={train: a.csv}"),
              ("task.more_splits.train", "taken"), lambda p: p.write("a.csv", GOOD)),
+        *(Case("data", f"a further split called {name}",
+               (*folder, "task.train=a.csv", "task.validation=a.csv", f"task.more_splits={{{name}: a.csv}}"),
+               (f"task.more_splits.{name}: this name is taken by",), lambda p: p.write("a.csv", GOOD))
+          for name in ("test", "parent", "host")),
         Case("data", "a further split that is a number",
              (*folder, "task.train=a.csv", "task.validation=a.csv", "+task.more_splits.more=3"),
              ("task.more_splits={'more': 3}", "text"), lambda p: p.write("a.csv", GOOD)),

@@ -55,11 +55,11 @@ def test_each_line_names_what_was_removed_beside_the_papers_figure(tmp_path: Pat
                            "tokens/s", "Δ MLM loss", "paper: Δ GLUE points"]
     rest = ["2.5000 → 1.2500", "0.5000 → 0.1250", "403.4 → 20.1", "599,040", "1,234"]
     assert [cells(line) for line in lines] == [
-        ["nothing removed", "1", "6.0000 → 3.0000", *rest, "+0.0000", ""],
+        ["nothing removed", "1", "6.0000 → 3.0000", *rest, "+0.0000", "-"],
         ["− L_ce (soft targets)", "1", "6.0000 → 3.2500", *rest, "+0.2500", "−2.96"],
         ["triple loss + random initialisation", "1", "6.0000 → 5.5000", *rest, "+2.5000", "−3.69"],
         ["− L_ce (soft targets) − L_cos (hidden states): masked tokens alone", "1", "6.0000 → 2.8750", *rest,
-         "-0.1250", ""],
+         "-0.1250", "-"],
     ]
     assert "arXiv 1910.01108" in paper
     assert "Another quantity" in paper
@@ -68,7 +68,7 @@ def test_each_line_names_what_was_removed_beside_the_papers_figure(tmp_path: Pat
     assert "seeds" not in notes
 
 
-def test_seeds_are_one_line_with_mean_spread_and_differences_of_the_same_seed(tmp_path: Path) -> None:
+def test_seeds_are_one_line_with_median_spread_and_differences_of_the_same_seed(tmp_path: Path) -> None:
     made = [outcome(tmp_path, FULL, 1, 3.0), outcome(tmp_path, FULL, 2, 4.0), outcome(tmp_path, SOFT, 1, 3.5),
             outcome(tmp_path, SOFT, 2, 4.75)]
     table, notes = training_tables(training_rows(made), [])
@@ -77,7 +77,7 @@ def test_seeds_are_one_line_with_mean_spread_and_differences_of_the_same_seed(tm
     assert soft[:3] == ["− L_ce (soft targets)", "2", "6.0000 → 4.1250 [3.5000–4.7500]"]
     # 0.5 for seed 1 and 0.75 for seed 2; across seeds they would spread from -0.5 to 1.75.
     assert soft[-1] == "+0.6250 [+0.5000–+0.7500]"
-    assert "mean [least–greatest]" in notes
+    assert "median [least–greatest]" in notes
 
 
 def test_a_run_is_compared_with_the_one_that_differs_in_the_losses_alone(tmp_path: Path) -> None:
@@ -149,13 +149,16 @@ def tuned(folder: Path, rate: str, seed: int, accuracy: float, **facts: Any) -> 
 def test_fine_tunings_have_a_plain_table(tmp_path: Path) -> None:
     kept = {"teacher": {"validation": {"accuracy": 0.9}, "retention": 0.975, "retention_ci95_low": 0.96,
                         "retention_ci95_high": 0.99}}
-    made = [tuned(tmp_path, "1e-4", 1, 0.88, **kept), *(tuned(tmp_path, "5e-5", i, 0.85 + i / 100) for i in (1, 2))]
-    (table,) = training_tables(training_rows(made), [])
+    several = ((1, 0.86), (2, 0.87), (3, 0.91))
+    made = [tuned(tmp_path, "1e-4", 1, 0.88, **kept), *(tuned(tmp_path, "5e-5", i, score) for i, score in several)]
+    table, notes = training_tables(training_rows(made), [])
     head, _, first, second = (cells(line) for line in table.splitlines())
     assert head == ["run", "seeds", "accuracy %", "accuracy's 95 %", "n", "parameters", "retention of the teacher %",
                     "its 95 %"]
     assert first == ["optimizer.lr=1e-4", "1", "88.00", "[86.0, 90.0]", "872", "22,713,986", "97.5", "[96.0, 99.0]"]
-    assert second == ["optimizer.lr=5e-5", "2", "86.50 [86.00–87.00]", "", "872", "22,713,986", "", ""]
+    assert second == ["optimizer.lr=5e-5", "3", "87.00 [86.00–91.00]", "-", "872", "22,713,986", "-", "-"]
+    assert "several seeds: median [least–greatest]" in notes
+    assert "-: another task's metric" in notes
 
 
 def test_texts_of_validation_that_train_has_too_are_a_count_and_no_score(tmp_path: Path) -> None:
@@ -163,7 +166,7 @@ def test_texts_of_validation_that_train_has_too_are_a_count_and_no_score(tmp_pat
     (table,) = training_tables(training_rows(made), [])
     head, _, first, second = (cells(line) for line in table.splitlines())
     assert head == ["run", "seeds", "accuracy %", "accuracy's 95 %", "n", "of them in train too", "parameters"]
-    assert (first[5], second[5]) == ("16", "")
+    assert (first[5], second[5]) == ("16", "0")
 
 
 def test_the_report_of_a_sweep_is_written_as_table_csv_and_parquet(tmp_path: Path) -> None:

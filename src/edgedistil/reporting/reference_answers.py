@@ -70,7 +70,9 @@ def sampled(row: Row) -> str:
     parts = []
     for name in ("train", "validation"):
         if row.get(f"samples_{name}_rows") is not None:
-            parts.append(f"{row[f'samples_{name}_rows']:,} of {row[f'samples_{name}_of']:,} {name}")
+            origin = row.get(f"samples_{name}_from")
+            told = f"{origin} as {name}" if origin else name
+            parts.append(f"{row[f'samples_{name}_rows']:,} of {row[f'samples_{name}_of']:,} {told}")
     if not parts and row.get("sample"):
         parts.append(f"{row['n']:,} texts" if row.get("n") else "texts")
     return ", ".join(parts)

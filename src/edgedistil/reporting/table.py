@@ -148,7 +148,7 @@ def _paired(r: Row) -> str:
         low, high = (r[f"parent_mlm_loss_difference_ci95_{side}"] for side in ("low", "high"))
         return f"{r['parent_mlm_loss_difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
     points = r.get("parent_exact_match_points", r.get("parent_accuracy_points"))
-    return "" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
+    return "-" if points is None else f"{points:+.2f} ({r['parent_mcnemar_p']:.2f})"
 
 
 def _against_host(r: Row) -> str:
@@ -166,7 +166,7 @@ def _other_metrics(rows: list[Row]) -> list[tuple[str, Callable[[Row], str]]]:
     def column(metric: str) -> Callable[[Row], str]:
         def cell(r: Row) -> str:
             if r.get(metric) is None or r.get("exact_match") is not None:
-                return ""
+                return "-"
             points = r.get(f"parent_{metric}_points")
             return f"{100 * r[metric]:.2f}" + ("" if points is None else f" ({points:+.2f})")
 

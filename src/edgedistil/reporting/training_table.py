@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from statistics import median
 from typing import Any
 
 from .glue import macro_rows
@@ -22,6 +23,8 @@ _MEASURED = (
 )
 # Of validation, but no scores.
 _COUNTS = ("validation_n", "validation_right", "validation_texts_in_train", "validation_windows")
+_OF_SEEDS = "median [least–greatest]"
+_NONE = "-"
 Column = tuple[str, Callable[[list[Row]], str]]
 
 
@@ -39,7 +42,7 @@ def training_tables(rows: list[Row], references: list[str], fill: Fill | None = 
     if learnt:
         parts += [*_language_models(_groups(learnt), [n for n in references if about_losses(n)]), *_notes(learnt)]
     if tuned:
-        parts.append(_classifiers(_groups(tuned)))
+        parts += _classifiers(_groups(tuned))
         others = [n for n in references if not about_losses(n)]
         parts += [compared(name, [*tuned, *macro_rows(tuned)], fill) for name in others]
     parts += [f"{r['status']}: {r['run'] or r['model']}: {r['why'] or ''}" for r in rows if r["status"] != "done"]
@@ -97,11 +100,11 @@ def _notes(rows: list[Row]) -> list[str]:
     if any("mlm_loss_difference" in r for r in rows):
         lines.append("Δ MLM loss: against the run of the same seed that nothing was removed from; above 0 is worse.")
     if len({r["seed"] for r in rows}) > 1:
-        lines.append("Lines of several seeds (n): mean [least–greatest].")
+        lines.append(f"Lines of several seeds (n): {_OF_SEEDS}.")
     return [" ".join(lines)]
 
 
-def _classifiers(groups: list[list[Row]]) -> str:
+def _classifiers(groups: list[list[Row]]) -> list[str]:
     columns: list[Column] = _leading(groups)
     columns.append(("seeds", lambda g: str(len(g))))
     scores = [k for k in dict.fromkeys(k for g in groups for r in g for k in r) if _is_score(k)]
@@ -110,12 +113,18 @@ def _classifiers(groups: list[list[Row]]) -> str:
     columns.append(("accuracy's 95 %", lambda g: _interval(g, "validation_accuracy")))
     columns.append(("n", lambda g: _spread(g, "validation_n", "{:,.0f}")))
     if any("validation_texts_in_train" in r for g in groups for r in g):
-        columns.append(("of them in train too", lambda g: _spread(g, "validation_texts_in_train", "{:,.0f}")))
+        columns.append(("of them in train too", lambda g: _spread(g, "validation_texts_in_train", "{:,.0f}") or "0"))
     columns.append(("parameters", lambda g: _spread(g, "parameters", "{:,.0f}")))
     if any("teacher_retention" in r for g in groups for r in g):
         columns.append(("retention of the teacher %", lambda g: _spread(g, "teacher_retention", "{:.1f}", 100)))
         columns.append(("its 95 %", lambda g: _interval(g, "teacher_retention")))
-    return _table(columns, groups)
+    table = _table(columns, groups)
+    told = []
+    if any(len(g) > 1 for g in groups):
+        told.append(f"Lines of several seeds: {_OF_SEEDS}; an interval is one run's.")
+    if f" {_NONE} " in table:
+        told.append(f"{_NONE}: another task's metric, or a figure that these runs don't have.")
+    return [table, *([" ".join(told)] if told else [])]
 
 
 def _is_score(key: str) -> bool:
@@ -144,7 +153,7 @@ def _first(group: list[Row], key: str) -> str:
 
 
 def _table(columns: list[Column], groups: list[list[Row]]) -> str:
-    return markdown([head for head, _ in columns], [[cell(group) for _, cell in columns] for group in groups])
+    return markdown([head for head, _ in columns], [[cell(group) or _NONE for _, cell in columns] for group in groups])
 
 
 def _listed(groups: list[list[Row]], values: Iterable[str]) -> Callable[[list[Row]], str]:
@@ -157,12 +166,12 @@ def _change(name: str, form: str) -> Callable[[list[Row]], str]:
 
 
 def _spread(group: list[Row], key: str, form: str, scale: float = 1) -> str:
-    """Mean over a group's seeds, with the least and the greatest where they differ; empty where no record says."""
+    """Median over a group's seeds, with the least and the greatest where they differ; empty where no record says."""
     values = [scale * r[key] for r in group if r.get(key) is not None]
     if not values:
         return ""
-    low, mean, high = (form.format(v) for v in (min(values), sum(values) / len(values), max(values)))
-    return mean if low == high else f"{mean} [{low}–{high}]"
+    low, middle, high = (form.format(v) for v in (min(values), median(values), max(values)))
+    return middle if low == high else f"{middle} [{low}–{high}]"
 
 
 def _interval(group: list[Row], key: str) -> str:

@@ -49,7 +49,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     validation = load_questions(task, source, "validation", options["seed"])
     pairs = [list(zip(q.questions, q.contexts, strict=True)) for q in (everything, validation)]
     counted = {"train": len(everything), "validation": len(validation)}
-    about_data = split_facts(runtime.get("rows"), counted, *pairs)
+    about_data = split_facts(runtime.get("rows"), counted, pairs[0], pairs[1], runtime.get("of_train", ()))
     # from_pretrained leaves a model in eval mode, and Lightning keeps it: no dropout.
     location = request["inputs"].get("base") or runtime["location"]
     network = load_for_training(location, options["model"], None).train()

@@ -18,6 +18,7 @@ from ..models.origin import Origin
 from ..store.store import Store
 from ..tasks.source import Source
 from ..tasks.source import locate as locate_data
+from ..tasks.splits import parts_of_train
 from ..tasks.texts import locate as locate_texts
 from .augmented import augmented_inputs, augmented_name
 from .base import check_taken_as_it_is, locate_base
@@ -264,8 +265,8 @@ class Planner:
             **compilation(self.cfg),
             **{k: self.cfg[k] for k in ("optimizer", "scheduler", "callbacks", "loader", "seed")},
         }
-        rows = self.cfg["task"]["rows"]
-        runtime = {**self.common, "location": origin.location, "files": data.files, "trainer": shown, "rows": rows}
+        published = {"rows": self.cfg["task"]["rows"], "of_train": parts_of_train(self.cfg["task"])}
+        runtime = {**self.common, "location": origin.location, "files": data.files, "trainer": shown, **published}
         return Step("train", label, options, inputs, runtime)
 
     def resolved_trainer(self) -> dict[str, Any]:

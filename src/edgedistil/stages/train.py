@@ -92,7 +92,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
             network, *encode_with_types(tokenizer, split.texts), split.labels, task["metrics"]
         )
         log.info("%s: %s", name, more[name])
-    about_data = split_facts(runtime.get("rows"), counted, read.texts, validation.texts)
+    about_data = split_facts(runtime.get("rows"), counted, read.texts, validation.texts, runtime.get("of_train", ()))
     save_model(
         network,
         output,

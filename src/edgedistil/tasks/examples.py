@@ -11,6 +11,7 @@ from .source import Source
 from .tables import read_columns
 
 # Tried in this order when task.text_columns is not given; the second of a pair only if it is there.
+_UNLABELLED = "every label of the {split} split is -1, which marks an unlabelled split: there is no score"
 _USUAL_COLUMNS = (
     ("sentence",),
     ("text",),
@@ -67,7 +68,13 @@ def load(task: dict[str, Any], source: Source, split: str, label_names: list[str
     if task.get("regression"):
         names, examples = [SCORE], Examples(texts, _numbers(raw, split), [SCORE])
     else:
-        names = label_names or task["labels"] or _infer_names(raw)
+        names = label_names or task["labels"] or _infer_names(raw, split)
+        if len(names) > 2 and "f1" in task.get("metrics", ()):
+            some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            raise UserError(
+                "task.metrics holds f1, GLUE's F1 of the second of two classes, and the "
+                f"{split} split has {len(names)} ({some}): take accuracy or matthews_correlation"
+            )
         examples = Examples(texts, _label_ids(raw, names, split, task["labels"]), names)
     examples = _limit(examples, task["limit_train" if split == "train" else "limit_validation"], seed)
     if not examples.texts:
@@ -166,8 +173,10 @@ def _check_labels(raw: list[Any], split: str) -> None:
             )
 
 
-def _infer_names(raw: list[Any]) -> list[str]:
+def _infer_names(raw: list[Any], split: str) -> list[str]:
     numbers = {int(v) for v in raw if _is_whole(v)}
+    if numbers == {-1} and all(_is_whole(v) for v in raw):
+        raise UserError(_UNLABELLED.format(split=split))
     if numbers and all(_is_whole(v) for v in raw):
         # Codes 0..n−1 may miss a class in this file; anything else is a name that happens to be a number.
         codes = min(numbers) == 0 and max(numbers) < 2 * len(numbers)
@@ -237,7 +246,7 @@ def _numbers(raw: list[Any], split: str) -> list[float]:
             )
         found.append(number)
     if set(found) == {-1.0}:
-        raise UserError(f"every label of the {split} split is -1, which marks an unlabelled split: there is no score")
+        raise UserError(_UNLABELLED.format(split=split))
     return found
 
 

@@ -14,6 +14,12 @@ log = logging.getLogger("edgedistil")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 # Raised when the sentences that a generator writes for the same arguments change.
 GENERATOR_VERSION = 1
+# Further splits have their answers beside these in a record.
+_TAKEN = {
+    "test": "the test part of train (task.test_texts)",
+    "parent": "the dense model's answers",
+    "host": "the answers of the machine that a phone hangs on",
+}
 
 
 @dataclass(frozen=True)
@@ -86,12 +92,15 @@ def _more(task: dict[str, Any]) -> dict[str, str]:
     """Further splits by name.
 
     Raises:
-        UserError: one is called as the splits that every task has.
+        UserError: one is called as the splits that every task has, or as other answers are in a record.
     """
     more: dict[str, str] = task.get("more_splits") or {}
     for name in ("train", "validation"):
         if name in more:
             raise UserError(f"task.more_splits.{name}: this name is taken; use task.{name}, or another name")
+    for name, what in _TAKEN.items():
+        if name in more:
+            raise UserError(f"task.more_splits.{name}: this name is taken by {what}; use another name")
     return more
 
 
