@@ -65,10 +65,8 @@ embedded-model: $(STAMP)  ## download the embedded pretrained encoder (90 MB) in
 matrix: $(STAMP) embedded-model  ## the demo: 15 cells from a pretrained encoder to a table and a picture (SWEEP=demo)
 	@$(PYTHON) bench.py sweep=$(SWEEP)
 
-# The newest sweep, or make report SWEEP_DIR="multirun/DATE/TIME ..."
-SWEEP_DIR ?= $(shell ls -td multirun/*/*/ 2>/dev/null | head -1)
-report: $(STAMP)  ## a sweep's table and page (report.html) again, from its records (SWEEP_DIR=...)
-	@test -n "$(SWEEP_DIR)" || { echo "error: no sweep under multirun/; run one (make matrix), or give SWEEP_DIR=FOLDER" >&2; exit 2; }
+# Others: make report SWEEP_DIR="multirun/DATE/TIME ..."
+report: $(STAMP)  ## the newest sweep's table and page (report.html) again, from its records (SWEEP_DIR=...)
 	@$(PYTHON) -m edgedistil report $(SWEEP_DIR) $(ARGS)
 
 # Another sweep, or until it ends: make status ARGS="multirun/DAY/TIME --watch"

@@ -140,6 +140,8 @@ VALUES = _cases("value", {
     "run folder that can't be made": (("train.py", "hydra.run.dir=/proc/none/here"), ("/proc/none",)),
     "sweep folder that can't be made": (
         ("bench.py", "-m", "hydra.sweep.dir=/proc/none/here", "seed=1,2"), ("/proc/none",)),
+    "one folder for all jobs of a sweep": (
+        ("bench.py", "-m", "hydra.sweep.subdir=.", "seed=1,2"), ("hydra.sweep.subdir='.'", "${hydra.job.num}")),
     "launcher that is not there": (("bench.py", "-m", "hydra/launcher=rocket", "seed=1,2"), ("rocket", "basic")),
 })
 

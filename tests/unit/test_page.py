@@ -183,6 +183,8 @@ def test_structures_of_models_and_tasks_are_told_apart() -> None:
     two = details.structures([measured(), measured(task="cola"), measured("n")])
     assert [(e["name"], e["kept"]) for e in two if e["part"] == "heads"] == [
         ("structured 50 % · m · sst2", 6), ("structured 50 % · m · cola", 6), ("structured 50 % · n · sst2", 12)]
+    # What is left is a share of the same model's widest layer: another model's is no measure of it.
+    assert {e["share"] for e in two} == {1.0}
 
 
 def test_the_score_of_an_ablation_is_what_the_task_is_judged_by() -> None:

@@ -204,6 +204,20 @@ def test_each_line_is_answered_as_it_comes_and_pytorch_is_never_imported(shipped
     process.stderr.close()
 
 
+def test_a_reader_that_has_had_enough_ends_it_quietly(shipped: Callable[..., Path], tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the film is good\n" * 5000)
+    command = [sys.executable, "-m", "edgedistil", "predict", str(shipped("distilbert")), "--file", str(texts)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stderr
+    assert json.loads(process.stdout.readline())["text"] == "the film is good"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(30) == 141
+    process.stderr.close()
+
+
 @pytest.mark.parametrize(("line", "message"), [
     ("", "line 2: text is empty; every line needs a text"),
     ('{"text": " "}', "line 2: text is empty"),

@@ -256,6 +256,8 @@ def record_of(cell: Path) -> Path:
     (lambda cell: (cell / "cell.json").unlink(), "has no cell.json and no record.json"),
     (lambda cell: (cell.parents[1] / "store/artifacts/export" / ("3" * 64) / "artifact.json").unlink(),
      "(export 333333333333) is no longer in the store; run the cell again: python bench.py"),
+    (lambda cell: (cell.parents[1] / "store/artifacts/train" / ("1" * 64) / "artifact.json").write_text('{"step"'),
+     "/artifact.json is damaged (JSONDecodeError"),
     (lambda cell: (cell.parents[1] / "product").write_text("mine"), "is there already"),
     (lambda cell: record_of(cell).write_text('{"schema_version"'), "record.json can't be read: JSONDecodeError"),
     (lambda cell: record_of(cell).write_text('{"schema_version": 9}'), "has schema_version=9, known here: 1, 2, 3"),
@@ -291,6 +293,27 @@ def test_a_sweeps_folder_names_its_cells(dense: Path, tmp_path: Path, package: A
     assert code == 2
     assert "holds 2 cells, and a product is made of one" in printed
     assert "0 (structured 30 % · INT8), 1 (structured 30 % · INT8)" in printed
+    # Of one whose file is damaged less is known.
+    (other / "cell.json").write_text("{")
+    code, _, printed = package(cell.parent)
+    assert code == 2
+    assert printed.count("\n") == 1
+    assert "made of one: give" in printed
+
+
+def test_a_model_cut_in_steps_has_its_story(dense: Path, tmp_path: Path, package: Any) -> None:
+    cell = make_cell(tmp_path, dense)
+    steps = tmp_path / "store/artifacts"
+    (steps / "prune").rename(steps / "prune_gradually")
+    cut = steps / "prune_gradually" / ("2" * 64) / "artifact.json"
+    cut.write_text(json.dumps(json.loads(cut.read_text()) | {"step": "prune_gradually"}))
+    export = steps / "export" / ("3" * 64) / "artifact.json"
+    content = json.loads(export.read_text())
+    content["inputs"]["model"]["step"] = "prune_gradually"
+    export.write_text(json.dumps(content))
+    card = (package(cell)[1] / "README.md").read_text()
+    assert "step `prune_gradually`" not in card
+    assert "12,345" in card
 
 
 def test_nothing_is_left_when_it_is_interrupted(dense: Path, tmp_path: Path, package: Any,

@@ -228,6 +228,8 @@ def test_cells_that_can_not_be_used_are_named_and_stop_nothing(
     ("words", "said"),
     [
         (["--device", "phone"], "--device='phone' has no cell that is done; there are: cpu"),
+        (["--max-latency-ms", "nan"], "--max-latency-ms=nan is no number to hold a model to"),
+        (["--min-quality", "inf"], "--min-quality=inf is no number"),
         (["--scenario", "tokens_7"], "--scenario='tokens_7' was not measured; there are: tokens_32"),
     ],
 )

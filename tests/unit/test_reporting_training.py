@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgedistil.errors import UserError
-from edgedistil.reporting.report import report
+from edgedistil.reporting.report import files_of, report
 from edgedistil.reporting.training import removed, training_rows
 from edgedistil.reporting.training_table import removed_label, training_tables
 from edgedistil.store.store import Store
@@ -184,6 +184,17 @@ def test_the_report_of_a_sweep_is_written_as_table_csv_and_parquet(tmp_path: Pat
     other = [made[0], made[1] | {"overrides": ["ablation=mine", "seed=1"]}]
     report(other, store, target, [])
     assert len(list((tmp_path / "store").glob("artifacts/report/*"))) == 2
+
+
+def test_a_report_of_other_roles_is_another_and_only_its_files_are_ours(tmp_path: Path) -> None:
+    one = outcome(tmp_path / "runs", FULL, 1, 3.0)
+    store, target = Store(tmp_path / "store"), tmp_path / "sweep"
+    target.mkdir()
+    (target / "mine.csv").write_text("of the user")
+    report([one], store, target, [])
+    report([one | {"roles": {"full": "m"}}], store, target, [])
+    assert len(list((tmp_path / "store").glob("artifacts/report/*"))) == 2
+    assert {p.name for p in files_of(target)} == {"report.html", "results.csv", "results.parquet", "table.md"}
 
 
 def test_what_a_killed_report_left_is_gone_after_the_next_whatever_that_one_is_of(

@@ -265,6 +265,18 @@ def test_nothing_is_kept_of_runs_that_finished_nothing(runs: Runs, capsys: pytes
     assert not kept.exists()
 
 
+def test_runs_that_were_stopped_before_their_first_cell_do_not_stop_the_others(
+    runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped, kept = runs.root / "multirun" / "stopped", runs.root / "kept"
+    stopped.mkdir(parents=True)
+    assert main(["keep", str(stopped), str(runs.cell("big", "rte", 0.6)), "--output", str(kept)]) == 0
+    said = capsys.readouterr()
+    assert "1 trainings kept" in said.out
+    assert f"left out: {stopped} holds no cells" in said.err
+    assert main(["keep", str(runs.root / "nowhere"), str(stopped), "--output", str(kept)]) == 2
+
+
 def test_a_model_that_the_store_lost_is_missing(runs: Runs) -> None:
     place = runs.cell("big", "rte", 0.6)
     (Path(json.loads((place / "cell.json").read_text())["folder"]) / "artifact.json").unlink()

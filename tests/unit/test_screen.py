@@ -87,9 +87,12 @@ def test_standard_output_stands_above_too(terminal: Terminal, tmp_path: Path, mo
     monkeypatch.setattr(sys, "stdout", terminal.stream)
     with screen.following(sweep(tmp_path)):
         print("one", "line")
+        print("no end", end="")
         assert sys.stdout.isatty()
     assert sys.stdout is terminal.stream
-    assert "one line\r\n" in terminal.shown()
+    shown = terminal.shown()
+    assert "one line\r\n" in shown
+    assert "no end\r\n" in shown
 
 
 def test_elsewhere_there_are_lines_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:

@@ -13,6 +13,7 @@ from tests.unit.tiny_records import leave, manifest
 
 from edgedistil.__main__ import main
 from edgedistil.errors import UserError
+from edgedistil.reporting.estimate import Spent
 from edgedistil.reporting.status import newest, others_running, read_sweep
 from edgedistil.reporting.status_text import Live, duration, lines
 from edgedistil.store import progress
@@ -107,6 +108,13 @@ def test_steps_that_nothing_is_known_of_are_at_least(running: Path) -> None:
     assert left is not None
     assert left.at_least
     assert "at least" in lines(read_sweep(running))[0]
+
+
+def test_a_step_that_was_made_for_the_first_time_is_known_from_then_on(running: Path) -> None:
+    store, spent = running.parent / "store", Spent()
+    assert spent.typical("unheard", store) is None
+    artifact(store, "unheard", "of", 60.0)
+    assert spent.typical("unheard", store) == 60.0
 
 
 def test_jobs_side_by_side_share_what_is_left(running: Path, hold: Any) -> None:
@@ -220,6 +228,19 @@ def test_watching_a_sweep_that_has_ended_ends(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().out.splitlines()[:2] == [
         "cell 1 of 2 done after 3 s: a done cell (0 left)", "cell 2 of 2 failed: a failed cell: no (0 left)"
     ]
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--watch", "0"], "--watch=0 is no number of seconds"), (["--watch", "nan"], "--watch=nan"),
+    (["--watch", "inf"], "--watch=inf is no number of seconds above 0, up to a day"),
+    (["--watch", "--json"], "leave one out"),
+])  # fmt: skip
+def test_what_can_not_be_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    manifest(tmp_path, [["a=1"]])
+    assert main(["status", str(tmp_path), *words]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_lines_without_a_terminal_tell_each_event_once(running: Path) -> None:

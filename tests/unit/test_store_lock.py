@@ -132,3 +132,24 @@ def test_lock_is_released_when_the_work_fails(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "k.lock"):
         raise ZeroDivisionError
     assert is_free(tmp_path / "k.lock")
+
+
+def test_a_lock_whose_file_was_removed_by_its_holder_still_keeps_others_out(tmp_path: Path) -> None:
+    path = tmp_path / "k.lock"
+    with process(HOLD, path) as (holder, _):
+
+        def removed_and_let_go(_: str) -> None:
+            path.unlink()
+            assert holder.stdin is not None
+            holder.stdin.close()
+
+        with locked(path, on_wait=removed_and_let_go, poll_s=0.01):
+            assert path.is_file()
+            assert not is_free(path)
+
+
+def test_a_refused_lock_leaves_no_file_open(tmp_path: Path) -> None:
+    with process(HOLD, tmp_path / "k.lock"):
+        before = os.listdir("/proc/self/fd")
+        assert not is_free(tmp_path / "k.lock")
+        assert os.listdir("/proc/self/fd") == before

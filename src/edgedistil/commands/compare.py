@@ -44,7 +44,7 @@ def run(chosen: argparse.Namespace) -> int:
     tolerances = parse(chosen.tolerance)
     (first, wrong), (second, also_wrong) = gather(chosen.first), gather(chosen.second)
     same, only_first, only_second = pairs(first, second)
-    lost = lost_cells(first, second)
+    lost = lost_cells(only_first, second)
     if not same and not (lost and tolerances):
         raise UserError(
             f"{chosen.first} and {chosen.second} have no cell that is done in both; cells are the same by model, task, "

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..errors import UserError
 from .places import cells_of
 
 HELP = "keep what runs of train.py found, without weights, in a folder that report and reproduce read"
@@ -17,8 +18,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     from ..reporting.kept import keep
 
-    added, there, unread = keep([cell for run in chosen.runs for cell in cells_of(run)], chosen.output)
-    for line in unread:
+    cells, empty = [], []
+    for folder in chosen.runs:
+        try:
+            cells += cells_of(folder)
+        except UserError as error:
+            # multirun/DAY/* holds runs that were stopped before their first cell, too.
+            if len(chosen.runs) == 1 or not folder.is_dir():
+                raise
+            empty.append(str(error))
+    added, there, unread = keep(cells, chosen.output)
+    for line in [*empty, *unread]:
         print(f"left out: {line}", file=sys.stderr)
     print(f"{chosen.output}: {added} trainings kept, {there} were there")
     return 0

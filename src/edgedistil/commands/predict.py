@@ -46,9 +46,6 @@ def run(chosen: argparse.Namespace) -> int:
                 except UserError as error:
                     raise UserError(f"{where}: {error}") from error
                 print(json.dumps(answer, ensure_ascii=False), flush=True)
-        except BrokenPipeError:
-            # Whoever read the answers has had enough; nothing is left to be flushed at the end.
-            sys.stdout = None  # type: ignore[assignment]
         except KeyboardInterrupt:
             # At the keyboard this is how one stops; the exit code that shells give.
             return 130

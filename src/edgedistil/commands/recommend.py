@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,8 @@ def _limits(chosen: argparse.Namespace, scale: Any) -> list[Any]:
         value = getattr(chosen, option.removeprefix("--").replace("-", "_"))
         if value is None:
             continue
+        if not math.isfinite(value):
+            raise UserError(f"{option}={value} is no number to hold a model to; example: {option} 10")
         is_loss = scale is not None and scale.metric == LOSS
         if option == "--min-quality" and is_loss:
             raise UserError("--min-quality: masked language models are judged by their loss; give --max-loss")

@@ -14,7 +14,10 @@ HELP = "print a sweep's table again and write its page and files"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folders", type=Path, nargs="+", help="folders under multirun/ or outputs/; several make one report"
+        "folders",
+        type=Path,
+        nargs="*",
+        help="folders under multirun/ or outputs/; several make one report; none: the newest sweep under multirun/",
     )
     parser.add_argument("--output", type=Path, help="the folder for its files (the first of the folders)")
     parser.add_argument("--references", nargs="*", default=None, help="published tables to set beside the rows")
@@ -28,14 +31,16 @@ def run(chosen: argparse.Namespace) -> int:
     from ..reporting.outcomes import UNREADABLE, checked, told
     from ..reporting.report import PAGE, drawn_before, report
     from ..reporting.roles import parse
+    from ..reporting.status import newest
 
-    output = chosen.output or chosen.folders[0]
+    folders = chosen.folders or [newest(Path("multirun"))]
+    output = chosen.output or folders[0]
     roles = parse(chosen.roles)
-    left = [cell | ({"roles": roles} if roles else {}) for folder in chosen.folders for cell in cells_left(folder)]
+    left = [cell | ({"roles": roles} if roles else {}) for folder in folders for cell in cells_left(folder)]
     stages = {cell["stage"] for cell in left if "stage" in cell}
     if not stages <= {"bench"} and not stages <= {"train"}:
         raise UserError(
-            f"{', '.join(map(str, chosen.folders))}: cells of {' and '.join(sorted(stages))}; a report is of "
+            f"{', '.join(map(str, folders))}: cells of {' and '.join(sorted(stages))}; a report is of "
             "bench.py's or of train.py's alone (what compress.py made, bench.py with the same options measures)"
         )
     store = Store(Path(told(left, "store", store_root())))

@@ -10,6 +10,7 @@ from ..errors import UserError
 
 HELP = "how far a sweep is, which step runs, what is left; of one that was killed how to go on"
 _ROOT = Path("multirun")
+_DAY_S = 86400
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +28,10 @@ def run(chosen: argparse.Namespace) -> int:
     from ..reporting.status_text import as_json, lines
 
     folders = chosen.folders or [newest(_ROOT)]
-    if chosen.watch is not None and not chosen.watch > 0:
-        raise UserError(f"--watch={chosen.watch:g} is no number of seconds above 0; example: --watch 2")
+    if chosen.watch is not None and not 0 < chosen.watch <= _DAY_S:
+        raise UserError(f"--watch={chosen.watch:g} is no number of seconds above 0, up to a day; example: --watch 2")
+    if chosen.watch and chosen.json:
+        raise UserError("--watch draws for people and --json is one look for scripts; leave one out")
     if chosen.watch:
         return _watch(folders, chosen.watch)
     for folder in folders:

@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..store.files import read_json
-from ..store.store import ARTIFACT_FILE
+from ..store.store import ARTIFACT_FILE, artifact_facts
 
 Artifact = dict[str, Any]
 # (step, fingerprint) → the folder of the finished artifact, None where there is none
@@ -44,13 +43,15 @@ def ancestry(folder: Path, seen: set[str] | None = None, found: Found | None = N
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """``artifact.json`` of a finished artifact, read once; what comes back isn't to be edited."""
-    file = os.path.join(folder, ARTIFACT_FILE)
-    status = os.stat(file)
-    return _read(file, status.st_size, status.st_mtime_ns)
+    """``artifact.json`` of a finished artifact, read once; what comes back isn't to be edited.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    status = os.stat(os.path.join(folder, ARTIFACT_FILE))
+    return _read(str(folder), status.st_size, status.st_mtime_ns)
 
 
 @cache
-def _read(file: str, size: int, changed_ns: int) -> Artifact:
-    found: Artifact = read_json(Path(file))
-    return found
+def _read(folder: str, size: int, changed_ns: int) -> Artifact:
+    return artifact_facts(Path(folder))

@@ -75,10 +75,19 @@ def _without(cells: Sequence[Cell], some: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if id(cell) not in gone]
 
 
-def lost_cells(first: Sequence[Cell], second: Sequence[Cell]) -> list[Cell]:
-    """Cells that are done in the first run and failed, or left nothing, in the second: as the second has them."""
-    done = {names_without_seed(c) for c in first if c.row.get("status") == "done"}
-    return [c for c in second if c.row["status"] in ("failed", "unfinished") and names_without_seed(c) in done]
+def lost_cells(only_first: Sequence[Cell], second: Sequence[Cell]) -> list[Cell]:
+    """Cells that are done in the first run alone and failed, or left nothing, in the second: as the second has them."""
+    return [
+        c
+        for c in second
+        if c.row["status"] in ("failed", "unfinished") and any(could_be(c, done) for done in only_first)
+    ]
+
+
+def could_be(lost: Cell, done: Cell) -> bool:
+    """Whether two cells are called the same, seeds too where both say theirs."""
+    seeds = {c.row.get("seed") for c in (lost, done)} - {None}
+    return names_without_seed(lost) == names_without_seed(done) and len(seeds) < 2
 
 
 def differences(a: Cell, b: Cell, scenario: str) -> list[Difference]:
@@ -110,7 +119,7 @@ def _speed(a: Cell, b: Cell, scenario: str, baseline: str) -> Difference | None:
     if one is None or two is None:
         return None
     first, second = math.exp(one.value), math.exp(two.value)
-    change = shares(turned(apart(one, two)))
+    change = turned(shares(apart(one, two)))
     return _timed(a, b, Difference("speed", first, second, change, verdict(change), f"× {baseline}, {scenario}"))
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .compare import BETTER, NO_INTERVAL, NOISE, OPEN, WORSE, Difference, names_without_seed
+from .compare import BETTER, NO_INTERVAL, NOISE, OPEN, WORSE, Difference, could_be
 from .gather import Cell
-from .intervals import Figure, turned
+from .intervals import turned
 from .table import markdown
 from .tolerance import Tolerance
 
@@ -34,7 +34,7 @@ class Comparison:
 
     def past(self) -> list[str]:
         """What goes past a tolerance, a line each. What the second run lost goes past any, and so does a figure that
-        can't be judged: a gate that looked at nothing is not open (unless ``allow_missing``)."""
+        can't be judged: a gate that looked at nothing is not open. ``allow_missing`` lets both pass."""
         found = [
             f"{a.label}: {d.figure} {_values(d)}, {_natural(d)}: past {t.text}"
             for a, _, differences in self.pairs
@@ -42,16 +42,14 @@ class Comparison:
             for t in self.tolerances
             if t.closes(d, self.strict)
         ]
-        if self.tolerances:
-            found += [
-                f"{c.label}: done in the first run, {c.row['status']} in the second: {c.row.get('why')}"
-                for c in self.lost
-            ]
         return found if self.allow_missing or not self.tolerances else [*found, *self._missing()]
 
     def _missing(self) -> list[str]:
-        lost = [names_without_seed(c) for c in self.lost]
-        found = [f"{c.label}: only in the first run" for c in self.only_first if names_without_seed(c) not in lost]
+        found = [
+            f"{c.label}: done in the first run, {c.row['status']} in the second: {c.row.get('why')}" for c in self.lost
+        ]
+        gone = [c for c in self.only_first if not any(could_be(lost, c) for lost in self.lost)]
+        found += [f"{c.label}: only in the first run" for c in gone]
         found += [f"of the second run: {problem}" for problem in self.unreadable]
         for a, _, differences in self.pairs:
             for t in self.tolerances:
@@ -127,9 +125,7 @@ def _values(d: Difference) -> str:
 def _natural(d: Difference) -> str:
     """The second less the first, as the figure itself goes: more speed and more accuracy are above 0."""
     change = d.change
-    if d.figure == "speed":
-        change = Figure(_inverse(change.value), _inverse(change.high), _inverse(change.low))
-    elif d.figure.endswith("_points"):
+    if d.figure == "speed" or d.figure.endswith("_points"):
         change = turned(change)
     by, digits, unit = (100, 1, " %") if d.relative else (1, 2, "")
     digits = 4 if d.figure == "mlm_loss" else digits
@@ -137,10 +133,6 @@ def _natural(d: Difference) -> str:
     value, low, high = (None if v is None else by * v + 0.0 for v in (change.value, change.low, change.high))
     bounds = "" if low is None or high is None else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
     return f"{value:+.{digits}f}{bounds}{unit}"
-
-
-def _inverse(share: float | None) -> Any:
-    return None if share is None else 1 / (1 + share) - 1
 
 
 def _name(a: Cell, b: Cell, found: Comparison) -> str:

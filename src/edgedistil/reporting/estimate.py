@@ -143,7 +143,7 @@ class Spent:
 
     def __init__(self) -> None:
         self._facts: dict[Path, dict[str, Any]] = {}
-        self._typical: dict[tuple[Path, str], float | None] = {}
+        self._typical: dict[tuple[Path, str], float] = {}
 
     def ancestry(self, job: "Job") -> Iterator[tuple[str, float]]:
         """(fingerprint, seconds) of every step behind a job's artifact, as far as the store still has them."""
@@ -167,7 +167,10 @@ class Spent:
         if (store, step) not in self._typical:
             folders = sorted((store / "artifacts" / step).glob("*"), key=_age)[:_NEWEST]
             times = [_number(facts.get("seconds")) for facts in map(self._read, folders) if facts]
-            self._typical[store, step] = statistics.median(times) if times else None
+            if not times:
+                # There may be one the next time.
+                return None
+            self._typical[store, step] = statistics.median(times)
         return self._typical[store, step]
 
     def _read(self, folder: Path) -> dict[str, Any] | None:

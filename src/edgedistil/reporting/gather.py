@@ -101,7 +101,9 @@ def _ran(cells: list[dict[str, Any]], problems: list[str]) -> Iterator[Cell]:
             names = {k: outcome.get("names", {}).get(k) for k in ("model", "task", "compression", "device")}
             why = outcome.get("why") or (None if outcome["status"] != "done" else "it has no record: not of bench.py")
             status = "unmeasured" if outcome["status"] == "done" else outcome["status"]
-            yield Cell({**names, "status": status, "why": why}, place, command=typed)
+            told = dict(o.split("=", 1) for o in outcome.get("overrides", []) if "=" in o).get("seed", "")
+            seed = int(told) if told.isdecimal() else None
+            yield Cell({**names, "status": status, "why": why, "seed": seed}, place, command=typed)
             continue
         try:
             read = read_cell(outcome)

@@ -29,7 +29,7 @@ from .training import training_rows
 from .training_table import training_tables
 
 # Raised when the same records would give another table or picture.
-REPORT_VERSION = 11
+REPORT_VERSION = 12
 # The name of the one work folder, and its lock, that all reports are drawn in: what a killed run leaves there is the
 # next report's to remove, which is seldom the same report.
 _WORK = "report"
@@ -67,18 +67,23 @@ def drawn_before(outcomes: list[dict[str, Any]], store: Store, target: Path, ref
     return _given(folder, target) if folder else None
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The files of a report that are in a folder; whatever else lies there is not ours."""
+    files = [folder / name for name in FILES] + sorted(folder.glob("pareto_*.png"))
+    return [file for file in files if file.is_file()]
+
+
 def _given(folder: Path, target: Path) -> str:
-    for file in [folder / name for name in FILES] + sorted(folder.glob("pareto_*.png")):
-        if file.is_file():
-            # A copy: people edit their tables, and what is in the store is never edited.
-            shutil.copyfile(file, target / file.name)
+    for file in files_of(folder):
+        # A copy: people edit their tables, and what is in the store is never edited.
+        shutil.copyfile(file, target / file.name)
     return (folder / "table.md").read_text()
 
 
 def _key(outcomes: list[dict[str, Any]], references: list[str]) -> str:
     # The page says how each cell is run again; a published table, how a cell that is missing is.
-    told_by = ("status", "why", "fingerprint", "names", "folder", "overrides")
-    references_told = ("roles", "output_dir") if references else ()
+    told_by = ("status", "why", "fingerprint", "names", "folder", "overrides", "roles")
+    references_told = ("output_dir",) if references else ()
     left = [o.get(AS_LEFT, o) for o in outcomes]
     identity = [
         {

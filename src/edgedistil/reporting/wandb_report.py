@@ -12,6 +12,7 @@ from .cells import measured_cells
 from .outcomes import told
 from .pareto import mark_fronts
 from .quality import Scale, scale_of, score
+from .report import files_of
 from .rows import rows
 from .training import training_rows
 from .wandb_artifacts import give_report, take
@@ -47,7 +48,7 @@ def log_report(outcomes: list[dict[str, Any]], node: dict[str, Any], store: Stor
         if node.get("models", "none") != "none":
             for record in sorted({o["folder"] for o in outcomes if o["status"] == "done" and o.get("step") == "bench"}):
                 take(run, Path(record), str(node["models"]))
-            give_report(run, name, sorted(p for p in folder.iterdir() if p.suffix in (".csv", ".md", ".png", ".html")))
+            give_report(run, name, files_of(folder))
     finally:
         wandb_session.end(run)
     write_json(marker, {"project": run.project, "id": run.id, "outcomes": key})

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..store.files import read_json, read_object
-from ..store.store import ARTIFACT_FILE
+from ..store.files import read_object
+from ..store.store import ARTIFACT_FILE, artifact_facts
 
 # What a step changes or starts from, by the name that it gives it; a teacher is only listened to.
 _CHANGED = ("model", "base")
@@ -40,9 +40,12 @@ class Made:
 
 
 def made_by(folder: Path) -> Made | None:
-    """The step that left a folder; None for a folder that is no artifact."""
-    file = Path(folder) / ARTIFACT_FILE
-    return Made(Path(folder), read_json(file)) if file.is_file() else None
+    """The step that left a folder; None for a folder that is no artifact.
+
+    Raises:
+        UserError: what it says of itself is damaged.
+    """
+    return Made(Path(folder), artifact_facts(folder)) if (Path(folder) / ARTIFACT_FILE).is_file() else None
 
 
 def ancestors(folder: Path, adopted: bool = False) -> list[Made]:

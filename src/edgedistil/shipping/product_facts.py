@@ -120,9 +120,12 @@ def _record_folder(place: Path) -> tuple[Path, str | None]:
     if not cells:
         raise UserError(f"{place} has no {CELL_FILE} and no {RECORD_FILE}; give a cell of a bench run, multirun/.../0")
     if len(cells) > 1:
-        listed = ", ".join(f"{Path(c['output_dir']).name} ({c['names']['compression']})" for c in cells[:4])
+        # Of a cell that was stopped, or whose file is damaged, less is known.
+        known = [c for c in cells if "output_dir" in c]
+        listed = ", ".join(f"{Path(c['output_dir']).name} ({c.get('names', {}).get('compression')})" for c in known[:4])
         raise UserError(
-            f"{place} holds {len(cells)} cells, and a product is made of one: give {place}/NUMBER: {listed}"
+            f"{place} holds {len(cells)} cells, and a product is made of one: give {place}/NUMBER"
+            + (f": {listed}" if listed else "")
         )
     cell = cells[0]
     if cell["status"] != "done":

@@ -138,6 +138,7 @@ _TELLERS: dict[str, Callable[[Made], str]] = {
     "adopt": _adopted,
     "adopt_onnx": lambda made: "given as an ONNX file, measured as it is",
     "prune": _pruned,
+    "prune_gradually": _pruned,
     "recover": _recovered,
     "factorise": _factorised,
     "trim": _trimmed,

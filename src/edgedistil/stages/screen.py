@@ -83,12 +83,14 @@ def _lines_above(live: Live, own_bars: Sequence[str]) -> Iterator[None]:
     copier.start()
     _lines.append((writing, own_bars))
     before = sys.stdout
+    above = _Above(before, live.say)
     if before.isatty():
-        sys.stdout = _Above(before, live.say)  # type: ignore[assignment]
+        sys.stdout = above  # type: ignore[assignment]
     try:
         yield
     finally:
         sys.stdout = before
+        above.finish()
         _lines.pop()
         os.close(writing)
         # What a step has started and left behind may hold the other end for ever.
@@ -118,6 +120,12 @@ class _Above:
         for line in whole:
             self._say(line)
         return len(text)
+
+    def finish(self) -> None:
+        """Write what had no end."""
+        if self._kept:
+            self._say(self._kept)
+            self._kept = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

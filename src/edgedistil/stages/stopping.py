@@ -89,7 +89,8 @@ def heard(code: int) -> str | None:
     """Why a step's process ended, if it was told to by others than its command."""
     if code not in _STOPPED:
         return None
-    kept = " after a checkpoint, from which the same command goes on" if code == EXIT_START_AGAIN else ""
+    # A training has saved a checkpoint; of a step of several trainings the finished ones are kept.
+    kept = ", and the same command goes on from what it kept" if code == EXIT_START_AGAIN else ""
     return f"the process was ended by SIGTERM{kept}"
 
 

@@ -40,6 +40,12 @@ class SweepCallback(Callback):
             # Hydra only warns of an error here, and would write all options into the sweep's folder.
             print(error_line(credentials.refusal(*found)), file=sys.stderr)
             sys.exit(2)
+        swept: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+        subdir = str(swept["subdir"])
+        if "${" not in subdir:
+            why = "the same for every job, and each leaves its outcome in a folder of its own"
+            print(error_line(f"hydra.sweep.subdir={subdir!r} is {why}: give it ${{hydra.job.num}}"), file=sys.stderr)
+            sys.exit(2)
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)

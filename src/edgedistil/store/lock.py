@@ -19,18 +19,19 @@ def locked(path: Path, on_wait: Callable[[str], None] | None = None, poll_s: flo
         on_wait: called once, with the text that the present holder left, when somebody else has the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    waited = False
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            waited = _taken(descriptor, on_wait, poll_s, waited)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if _is_at(path, descriptor):
+            break
+        # Whoever had it has removed the file: others would lock another.
+        os.close(descriptor)
     try:
-        waited = False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if on_wait and not waited:
-                    on_wait(_who(descriptor))
-                waited = True
-                time.sleep(poll_s)
         # For people; on a full disk the lock is as good without, and what makes space there takes it.
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
@@ -39,6 +40,26 @@ def locked(path: Path, on_wait: Callable[[str], None] | None = None, poll_s: flo
     finally:
         # Closing drops our share only: a child that inherited the descriptor still holds the lock.
         os.close(descriptor)
+
+
+def _taken(descriptor: int, on_wait: Callable[[str], None] | None, poll_s: float, waited: bool) -> bool:
+    """Wait until the lock is ours; returns whether somebody was told of the wait, or had been (``waited``)."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return waited
+        except BlockingIOError:
+            if on_wait and not waited:
+                on_wait(_who(descriptor))
+            waited = True
+            time.sleep(poll_s)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def refuse(holder: str) -> None:

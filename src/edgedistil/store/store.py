@@ -9,13 +9,31 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .files import read_json, sync_tree, write_json
 from .fingerprint import digests_of, file_digest, fingerprint
 from .lock import locked, refuse
 
 ARTIFACT_FILE = "artifact.json"
 SCHEMA_VERSION = 1
+
+
+def artifact_facts(folder: Path) -> dict[str, Any]:
+    """``artifact.json`` of a finished artifact's folder.
+
+    Raises:
+        UserError: it is no JSON object any more.
+        OSError: it can't be read.
+    """
+    file = Path(folder) / ARTIFACT_FILE
+    try:
+        facts = read_json(file)
+    except ValueError as error:
+        facts = first_line(error)
+    if not isinstance(facts, dict):
+        told = f" ({facts})" if isinstance(facts, str) else ""
+        raise UserError(f"{file} is damaged{told}: the run that needs it, with store.repair=true, makes it again")
+    return facts
 
 
 class Store:
@@ -47,8 +65,7 @@ class Store:
 
     def read(self, step: str, key: str) -> dict[str, Any]:
         """``artifact.json`` of a finished artifact."""
-        facts: dict[str, Any] = read_json(self.path(step, key) / ARTIFACT_FILE)
-        return facts
+        return artifact_facts(self.path(step, key))
 
     def lock(self, key: str, on_wait: Any = None) -> AbstractContextManager[int]:
         """The exclusive lock of one fingerprint (or of a device)."""

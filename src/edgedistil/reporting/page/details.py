@@ -43,10 +43,13 @@ def structures(cells: Sequence[Measured]) -> list[Spec]:
         entries = [{**told, "layer": n, "part": p, "kept": kept} for n, p, kept in own]
         found.setdefault((model, task, name, seed), entries)
     flat = [entry for entries in found.values() for entry in entries]
-    full = {part: max((e["kept"] for e in flat if e["part"] == part), default=1) for part in ("heads", "ffn")}
+    full: dict[tuple[str, str], int] = {}
+    for entry in flat:
+        key = entry["model"], entry["part"]
+        full[key] = max(full.get(key, 1), entry["kept"])
     several = [k for k in ("model", "task", "seed") if len({e[k] for e in flat}) > 1]
     for entry in flat:
-        entry["share"] = round(entry["kept"] / full[entry["part"]], 4)
+        entry["share"] = round(entry["kept"] / full[entry["model"], entry["part"]], 4)
         apart = [f"seed {entry[k]}" if k == "seed" else entry[k] for k in several]
         entry["name"] = " · ".join([entry["name"], *apart])
     return flat
