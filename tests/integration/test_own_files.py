@@ -1,5 +1,6 @@
 """Files of a user's own through the command: a text of any length trains, and bad data is one line and exit code 2."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,34 @@ def test_a_pair_with_a_text_of_a_hundred_thousand_characters(
     assert facts["validation_texts_in_train"] == 40
     # Cut to 32 tokens: some ten a text and 32 for the long one, not 25,000.
     assert facts["tokens_seen"] < 40 * 32
+
+
+def test_a_split_beside_validation_is_scored_as_validation_would_be(
+    run: Any, models: dict[str, Path], tmp_path: Path
+) -> None:
+    rows = {"train": range(60), "validation": range(60, 90), "other": range(90, 130)}
+    for split, numbers in rows.items():
+        lines = [f"film {i} was {'good' if i % 3 else 'bad'} and {'fun' if i % 2 else 'dull'},{i % 2}" for i in numbers]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    command = [
+        "model=folder", f"model.location={models['bert_encoder']}", "task=files", "task.max_length=32",
+        f"task.train={tmp_path / 'train.csv'}", "trainer.max_epochs=1",
+    ]
+
+    def facts(script: str, validation: str, *more: str) -> dict[str, Any]:
+        own = f"task.validation={tmp_path / validation}.csv"
+        ran = run(script, *command, own, *more, cwd=tmp_path / "cwd", store=tmp_path / "store").ok()
+        return dict(ran.summary)
+
+    beside = f"task.more_splits={{other: {tmp_path / 'other.csv'}}}"
+    trained = facts("train.py", "validation", beside)["facts"]
+    alone = facts("train.py", "other")["facts"]
+    assert trained["more_splits"] == {"other": alone["validation"]}
+    assert trained["more_splits"]["other"]["n"] == 40
+    assert trained["validation"]["n"] == 30
+    place = Path(facts("bench.py", "validation", beside, "measurement=quality", "compression=none")["folder"])
+    record = json.loads((place / "record.json").read_text())
+    assert record["quality"]["accuracy"] == pytest.approx(trained["validation"]["accuracy"])
+    scored = record["more_quality"]["other"]
+    assert (scored["n"], scored["accuracy"]) == (40, pytest.approx(alone["validation"]["accuracy"]))
+    assert scored["against_parent"]["accuracy_points"] == 0
