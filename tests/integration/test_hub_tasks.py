@@ -1,4 +1,4 @@
-"""The configured tasks of every kind read from a hub on this machine's loopback, by their own ids, configs and columns."""
+"""Tasks of every kind as configured, read from a hub on this machine's loopback: ids, configs, splits, columns."""
 
 import io
 import json
@@ -18,7 +18,8 @@ SPLITS: dict[str, dict[str, dict[str, Any]]] = {
         "validation_mismatched": PAIRS | {"label": [2, 1]},
     },
     "nyu-mll/glue/stsb": {
-        split: {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": [0.5, 5.0]} for split in ("train", "validation")
+        split: {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": [0.5, 5.0]}
+        for split in ("train", "validation")
     },
     "rajpurkar/squad/plain_text": {
         split: {
