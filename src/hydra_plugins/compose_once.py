@@ -42,7 +42,11 @@ def jobs_of(
             inherited = [text for text in _texts(params) if _key(text) not in own]
             rest = [a for a in arguments if _key(a) not in own]
             found += product([*inherited, *(f"{key}={','.join(values)}" for key, values in kept.items()), *rest])
-    return [list(job) for job in dict.fromkeys(map(tuple, found))]
+    once: dict[Any, list[str]] = {}
+    for job in found:
+        # The same options in another order are the same job, where none is there twice.
+        once.setdefault(frozenset(job) if len({_key(o) for o in job}) == len(job) else tuple(job), job)
+    return list(once.values())
 
 
 def _texts(options: Options | None) -> list[str]:

@@ -1,8 +1,9 @@
 """The five seeds' experiments, in the shortest form that goes through every kind of step, on tiny models.
 
-The quick form itself, with the embedded encoder (``offline=embedded quick=small``), is in the long tier.
+The quick form itself, with the embedded encoder (``offline=embedded quick=small``), is in the long tier, with a clock.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,37 @@ def check_claims(text: str, count: int) -> list[list[str]]:
 
 def ours(models: dict[str, Path], name: str = "distilbert_encoder") -> list[str]:
     return ["model=folder", f"model.location={models[name]}"]
+
+
+QUICK_S = 300
+FORMS = {"glue_reproduction": "train.py", "tiny_distilbert": "train.py", "edge_reality_check": "bench.py",
+         "sst2_device_matrix": "bench.py", "unified_edge_pipeline": "bench.py"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("experiment", FORMS)
+def test_the_quick_form_goes_through_everything_within_five_minutes(
+    run: Any, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], experiment: str
+) -> None:
+    here = tmp_path_factory.mktemp(experiment)
+    done = run(FORMS[experiment], f"experiment={experiment}", *QUICK, cwd=here, store=here / "store", timeout=900).ok()
+    with capsys.disabled():
+        counts = {k: v for k, v in done.summary.items() if isinstance(v, int)}
+        print(f"\n{experiment}: {done.seconds:.0f} s, {done.cpu_s:.0f} s of processor: {counts}")
+    assert done.summary.get("failed", 0) == 0
+    assert done.summary["done"] > 0
+    found = [(head, rows) for _, head, rows in tables(done.out) if "what the claim really was" in head]
+    check_claims(done.out, len(found))
+    assert found
+    assert done.seconds < QUICK_S
+
+
+def test_every_experiment_of_a_seed_states_its_cost(repository: Path) -> None:
+    for name in FORMS:
+        lines = (repository / "conf" / "experiment" / f"{name}.yaml").read_text().splitlines()
+        comment = " ".join(line for line in lines if line.startswith("# "))
+        assert re.search(r"\d+ (hours|minutes)", comment), name
+        assert re.search(r"GPU|CPU", comment), name
 
 
 def test_glue_reproduction(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
@@ -106,13 +138,26 @@ def test_sst2_device_matrix(run: Any, models: dict[str, Path], tmp_path: Path) -
 
 
 def test_unified_edge_pipeline(run: Any, tmp_path: Path) -> None:
-    # Everything in shape alone: what is trained goes the way of the device matrix above.
+    # Beside what is trained: models in shape alone.
     roles = "report.roles={small: tinybert_4, full: tinybert_4, tinybert: tinybert_4, mobilebert: tinybert_4}"
     command = ["bench.py", "experiment=unified_edge_pipeline", *QUICK, *TRAINED, *BENCH, roles, "model.weights=random",
                "compression/quantization=none", "compression=none"]
     done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
-    assert (done.summary["cells"], done.summary["done"]) == (2, 2)
+    # The second, MobileBERT's, is the first without a revision.
+    assert (done.summary["cells"], done.summary["done"], done.summary["cached"]) == (2, 2, 1)
     assert "random weights" in done.out
     rows = check_claims(done.out, 2)
     assert any("GFLOP at 128 tokens" in row[-1] for row in rows)
     assert any(row[-1].startswith("cell missing") for row in rows if row[0].startswith("pruned"))
+
+
+def test_unified_edge_pipeline_of_a_trained_model(run: Any, models: dict[str, Path], tmp_path: Path) -> None:
+    command = ["bench.py", "experiment=unified_edge_pipeline", *QUICK, *TRAINED, *BENCH, *ours(models),
+               "report.roles.small=folder", "compression=structured_50", "compression/recovery=distillation",
+               "compression/quantization=int8_dynamic"]
+    done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
+    assert (done.summary["cells"], done.summary["done"]) == (1, 1)
+    assert [step for step in done.computed if step in ("train", "prune", "recover")] == ["train", "prune", "recover"]
+    rows = check_claims(done.out, 2)
+    (accuracy,) = (row for row in rows if row[:2] == ["pruned, quantised, distilled", "accuracy, published"])
+    assert "% of 40" in accuracy[-1]

@@ -90,6 +90,7 @@ def test_the_command_line_leaves_out_blocks_that_set_something_else() -> None:
 
 def test_a_cell_that_two_blocks_make_is_one() -> None:
     assert jobs_of({"a": "1,2"}, {"again": {"a": "2,3"}}, []) == [["a=1"], ["a=2"], ["a=3"]]
+    assert jobs_of({"a": "1,2", "b": "3,4"}, {"again": {"a": "2"}}, ["a=2", "b=3"]) == [["a=2", "b=3"]]
 
 
 def test_batches_of_the_launcher_hold_every_job_once() -> None:
