@@ -21,7 +21,10 @@ from edgedistil.tasks.span_answers import answers
 from edgedistil.tasks.span_metrics import span_scores
 from edgedistil.tasks.windows import Window, windows
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.real, pytest.mark.timeout(1800),
+    pytest.mark.skipif(not os.environ.get("EDGEDISTIL_DATA"), reason="EDGEDISTIL_DATA is not set"),
+]  # fmt: skip
 REPOSITORY = Path(__file__).resolve().parents[2]
 TASK: dict[str, Any] = {
     "name": "squad", "max_length": 384, "stride": 128, "max_question_length": 64, "n_best": 20, "max_answer_length": 30,
