@@ -23,7 +23,7 @@ FORMS = {
 # https://NAME@ and SCHEME://NAME:WORD@: a name alone (ssh://git@) is none for other schemes.
 _ADDRESS = re.compile(r"(?i)(?<=://)(?:(?<=http://)|(?<=https://)|(?=[^\s/@]*:))[^\s/@]+(?:@[^\s/@]+)*(?=@)")
 _IN_ADDRESS = "an address with a name or a password in it"
-_NAME = re.compile(r"(?i)(?:^|_)(?:key|token|password|passwd|secret|credentials?)$")
+_NAME = re.compile(r"(?i)(?:^|_)(?:(?:api|access)?key|token|password|passwd|secret|credentials?)$")
 # Of options elsewhere a key may be one of a table, and a token one of a text ([MASK]).
 _NAME_ANYWHERE = re.compile(r"(?i)(?:^|_)(?:api_?key|access_?key|password|passwd|secret|credentials?)$")
 _ALL_NAMES_UNDER = ("logger.", "hydra.job.env_set.")

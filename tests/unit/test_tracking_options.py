@@ -26,7 +26,7 @@ def test_chosen_loggers_without_the_dropped_ones() -> None:
     assert wandb_node({"csv": CSV}) is None
 
 
-@pytest.mark.parametrize("name", ["api_key", "WANDB_API_KEY", "password"])
+@pytest.mark.parametrize("name", ["api_key", "apikey", "WANDB_API_KEY", "password"])
 def test_a_secret_among_the_options_is_refused_without_its_value(name: str) -> None:
     for node in (WANDB | {name: "hidden"}, WANDB | {"settings": {name: "hidden"}}):
         with pytest.raises(UserError, match=rf"logger\.wandb\.{name}: a secret has no place .*WANDB_API_KEY") as told:

@@ -3,10 +3,10 @@
 import importlib.util
 from typing import Any
 
+from ..credentials import names_one
 from ..errors import UserError
 
 MODELS = ("none", "references", "files")
-_SECRET = ("key", "token", "password", "secret")
 
 
 def wandb_node(loggers: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -24,7 +24,7 @@ def check_loggers(loggers: dict[str, Any] | None) -> dict[str, Any]:
     chosen = {name: node for name, node in (loggers or {}).items() if node}
     for name, node in chosen.items():
         for option in _names(node):
-            if any(word in option.lower() for word in _SECRET):
+            if names_one(f"logger.{name}.{option}"):
                 raise UserError(
                     f"logger.{name}.{option}: a secret has no place among options, which are kept with results; "
                     "log in with `wandb login`, or export WANDB_API_KEY"
