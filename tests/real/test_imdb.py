@@ -51,7 +51,10 @@ def loads(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     if not os.environ.get("EDGEDISTIL_DATA"):
         pytest.skip("EDGEDISTIL_DATA is not set")
     store = tmp_path_factory.mktemp("store")
-    environment = {**os.environ, "EDGEDISTIL_STORE": str(store), "TOKENIZERS_PARALLELISM": "false"}
+    # As a step's process has them.
+    threads = str(len(os.sched_getaffinity(0)))
+    environment = {**os.environ, "EDGEDISTIL_STORE": str(store), "TOKENIZERS_PARALLELISM": "false",
+                   "OMP_NUM_THREADS": threads}
 
     def start(*arguments: str) -> dict[str, Any]:
         command = [sys.executable, "-c", LOAD, *arguments]

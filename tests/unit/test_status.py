@@ -216,8 +216,9 @@ def test_the_command_prints_text_or_json(
     assert (told["state"], told["done"], told["queued"], told["cells_left"]) == ("running", 2, 2, 3)
     assert told["now"][0]["step"] == "recover"
     monkeypatch.chdir(running.parent)
-    assert main(["status"]) == 2
-    assert "no sweep under multirun/" in capsys.readouterr().err
+    for command in ("status", "report"):
+        assert main([command]) == 2
+        assert "no sweep under multirun/" in capsys.readouterr().err
 
 
 def test_watching_a_sweep_that_has_ended_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
