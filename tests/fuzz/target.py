@@ -20,6 +20,8 @@ from edgedistil.workers.client import WorkerError
 ERRORS = (UserError, PhoneError, WorkerError)
 # ``answered`` gave no value.
 REFUSED = object()
+# How often ``answered`` gave a value, and how often none.
+counts = {"value": 0, "refused": 0}
 
 Mutator = Callable[[random.Random, bytes], bytes]
 
@@ -50,13 +52,16 @@ def answered(call: Callable[[], Any], names: str = "") -> Any:
         AssertionError: the line is empty, or does not name it; every other exception of the call goes on.
     """
     try:
-        return call()
+        found = call()
+        counts["value"] += 1
+        return found
     except ERRORS as error:
         refusal = error
     line = error_line(refusal)
     assert len(line.splitlines()) == 1, f"more than one line: {line!r}"
     assert str(refusal).strip(), f"a {type(refusal).__name__} without a word"
     assert names in line or len(str(refusal)) > 1900, f"{line!r} does not name {names!r}"
+    counts["refused"] += 1
     return REFUSED
 
 

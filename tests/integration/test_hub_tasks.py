@@ -93,6 +93,8 @@ def test_tasks_of_every_kind_come_from_the_hub(run: Any, hub: LoopbackHub, tmp_p
     asked = ["what was good ?", "how was the plot ?"]
     assert told["squad"]["train"] == [asked, [["film"], ["thin"]], [4, 13]]
     assert told["wikitext2"] == ["", " = A heading = ", " a line of validation "]
-    files = [path for path in hub.paths() if path.endswith(".parquet")]
-    # Only what is asked for, at the pinned commit.
-    assert all(f"/resolve/{COMMIT}/" in path for path in files)
+    files = {path for path in hub.paths() if path.endswith(".parquet")}
+    # At the pinned commit, of the configs that were asked for.
+    wanted = {f"/datasets/{p.rsplit('/', 1)[0]}/resolve/{COMMIT}/{p.rsplit('/', 1)[1]}/{s}-00000-of-00001.parquet"
+              for p, splits in SPLITS.items() for s in splits}
+    assert files == wanted

@@ -87,13 +87,16 @@ def test_accuracy_paired_where_both_answered_the_same_sentences(differ: Any) -> 
     assert points["verdict"] == "worse"
 
 
-def test_answers_to_other_sentences_are_not_paired(differ: Any, tmp_path: Path) -> None:
+def test_answers_to_other_sentences_are_not_paired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = record(right=3, n=4, key="f"), record(right=2, n=4, key="s")
-    sweep_of(tmp_path / "b", second, answers={"s": np.array([True, True, False, False])})
-    file = tmp_path / "b" / "store" / "artifacts" / "predict" / "answers-s" / "artifact.json"
-    file.write_text(json.dumps({"options": {"data": "other", "task": {"name": "sst2"}}}))
-    found = differ(first, second, one={"f": np.array([True, True, True, False])})
-    assert found["accuracy_points"]["how"] == "by intervals"
+    a = sweep_of(tmp_path / "a", first, answers={"f": np.array([True, True, True, False])})
+    b = sweep_of(tmp_path / "b", second, answers={"s": np.array([True, True, False, False])})
+    assert one_cell(compared(capsys, a, b))["accuracy_points"]["how"] == "the same sentences, paired"
+    file = b / "store" / "artifacts" / "predict" / "answers-s" / "artifact.json"
+    content = json.loads(file.read_text())
+    content["options"]["data"] = "other"
+    file.write_text(json.dumps(content))
+    assert one_cell(compared(capsys, a, b))["accuracy_points"]["how"] == "by intervals"
 
 
 def test_speed_is_a_ratio_of_ratios_on_any_machine(differ: Any) -> None:

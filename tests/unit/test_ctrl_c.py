@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,14 +55,22 @@ def _stopped(tmp_path: Path, saving_s: float, *signals: signal.Signals) -> tuple
     )
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
-    for number in signals:
-        if number == signal.SIGTERM:
-            process.send_signal(number)
-        else:
-            os.killpg(process.pid, number)
-        time.sleep(0.3)
-    out, err = process.communicate(timeout=30)
-    return process.returncode, out, err
+    said = ""
+    try:
+        for number in signals:
+            if number == signal.SIGTERM:
+                process.send_signal(number)
+            else:
+                os.killpg(process.pid, number)
+            # Two that come before the first was heard are one.
+            if len(signals) > 1 and SAVING not in said:
+                assert process.stderr
+                said += process.stderr.readline()
+        out, err = process.communicate(timeout=30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, out, said + err
 
 
 @pytest.mark.parametrize(

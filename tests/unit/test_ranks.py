@@ -12,7 +12,6 @@ from edgedistil.stages.step import Step
 from edgedistil.stages.trainer_options import resolve_trainer
 from edgedistil.store.store import Store
 
-STORE = Store(Path("store"))
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_RESTART_COUNT": "0", "RANK": "1", "LOCAL_RANK": "1", "GROUP_RANK": "0",
     "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "OMP_NUM_THREADS": "1",
@@ -83,28 +82,28 @@ def test_we_start_a_process_for_each_device_and_torchrun_its_own(monkeypatch: py
 
 
 @pytest.mark.usefixtures("launched")
-def test_only_trainings_know_of_the_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_trainings_know_of_the_other_processes(monkeypatch: pytest.MonkeyPatch, own_store: Path) -> None:
     """SLURM's variables never arrive: Lightning would take a process's place from them."""
     monkeypatch.setenv("SLURM_NTASKS", "1")
     monkeypatch.setattr("edgedistil.devices.host.free_cores", lambda: 6)
-    alone = _environment(Step("corpus", "c", {}), STORE, 5)
+    alone = _environment(Step("corpus", "c", {}), Store(own_store), 5)
     assert not {"RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS"} & set(alone)
     # torchrun's one thread is for its workers.
     assert alone["OMP_NUM_THREADS"] == "6"
     assert "MALLOC_MMAP_MAX_" not in alone
-    both = _environment(Step("train", "t", {"trainer": {"devices": 2, "num_nodes": 2}}), STORE, 5)
+    both = _environment(Step("train", "t", {"trainer": {"devices": 2, "num_nodes": 2}}), Store(own_store), 5)
     assert (both["RANK"], both["WORLD_SIZE"], both["OMP_NUM_THREADS"]) == ("1", "4", "1")
     assert both["MALLOC_MMAP_MAX_"] == "0"
     assert "SLURM_NTASKS" not in both
 
 
-def test_cores_are_shared_among_our_own_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_shared_among_our_own_processes(monkeypatch: pytest.MonkeyPatch, own_store: Path) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("edgedistil.devices.host.free_cores", lambda: 6)
-    assert _environment(Step("train", "t", {"trainer": {"devices": 2}}), STORE, 5)["OMP_NUM_THREADS"] == "3"
-    assert _environment(Step("train", "t", {}, runtime={"threads": 2}), STORE, 5)["OMP_NUM_THREADS"] == "2"
+    assert _environment(Step("train", "t", {"trainer": {"devices": 2}}), Store(own_store), 5)["OMP_NUM_THREADS"] == "3"
+    assert _environment(Step("train", "t", {}, runtime={"threads": 2}), Store(own_store), 5)["OMP_NUM_THREADS"] == "2"
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert _environment(Step("corpus", "c", {}), STORE, 5)["OMP_NUM_THREADS"] == "4"
+    assert _environment(Step("corpus", "c", {}), Store(own_store), 5)["OMP_NUM_THREADS"] == "4"
 
 
 def test_what_one_process_says_first_is_the_cause(tmp_path: Path) -> None:

@@ -36,11 +36,11 @@ serve(Engine(), STARTED_NS)
 
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, start_s in (("quick_start", 0.0), ("slow_start", 2.5)):
-        (tmp_path / f"{name}.py").write_text(PROGRAM.format(start_s=start_s))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
 
-    def make(restart_within_s: float) -> Measured:
+    def make(restart_within_s: float, slow_s: float = 0.0) -> Measured:
+        for name, start_s in (("quick_start", 0.0), ("slow_start", slow_s)):
+            (tmp_path / f"{name}.py").write_text(PROGRAM.format(start_s=start_s))
         mode = {"generations": 2, "restart_within_s": restart_within_s, "rounds": 4, "burst": 2, "seconds": 0,
                 "seconds_of": "run", "warmup_calls": 1, "warmup_limit": 2, "lengths": [4], "batches": [],
                 "batch_rounds": 0}
@@ -54,7 +54,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_baseline_that_starts_slowly_stays_and_the_candidate_never_does(measured: Any) -> None:
-    found = measured(2.0)
+    found = measured(2.0, slow_s=2.5)
     assert found.kept == ["slow"]
     assert {name: len(starts) for name, starts in found.starts.items()} == {"candidate": 2, "quick": 2, "slow": 1}
     rounds = found.samples["slow"]["tokens_4"]

@@ -272,7 +272,8 @@ def _seeds(found: Sequence[Answer]) -> list[str]:
         for name, test in (("drop", False), ("test drop", True)):
             own = drop_of(a.cells, test)
             said += [f"{name} {', '.join(f'{p:+.2f}' for p in own.seeds)}"] if own else []
-        lines.append(f"- {a.goal['name']}, {a.cells[0].label}: {'; '.join(said)}")
+        if said:
+            lines.append(f"- {a.goal['name']}, {a.cells[0].label}: {'; '.join(said)}")
     return ["Seed by seed:\n\n" + "\n".join(lines)] if lines else []
 
 
@@ -287,4 +288,5 @@ def _times(found: Sequence[Answer]) -> list[str]:
 
 
 def _commands(cells: Sequence[Measured]) -> list[str]:
-    return [f"`python bench.py {shlex.join(cell.overrides)}`" for cell in cells]
+    # Of records that were kept without their run nobody knows it.
+    return [f"`python bench.py {shlex.join(cell.overrides)}`" for cell in cells if cell.overrides]

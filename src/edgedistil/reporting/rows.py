@@ -126,6 +126,7 @@ def _figures(record: dict[str, Any], file: Path) -> dict[str, Any]:
         "valid": record.get("valid"),
         "invalid_because": "; ".join(record.get("invalid_because", [])),
         "isa": " ".join(record["environment"]["isa"]),
+        "kept_workers": " ".join(record["environment"].get("kept_workers") or ()) or None,
         "threads": record["device"]["threads"],
         "record": str(file),
     }

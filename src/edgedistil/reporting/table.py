@@ -82,6 +82,11 @@ def notes(rows: list[Row]) -> list[str]:
             "other answers than here: of the same file on this machine's processor; drift: the largest difference of a "
             "logit."
         )
+    if kept := sorted({name for r in done for name in (r.get("kept_workers") or "").split()}):
+        lines.append(
+            f"{', '.join(kept)}: one process in all generations, since it starts slower than "
+            "measurement.restart_within_s: an interval against it knows nothing of another process of it."
+        )
     if any(r.get("masked") for r in done):
         lines.append("masked: weights are zero in place, so neither size nor speed is claimed.")
     if any(r["quantization"] == "int4_ort" for r in done):
