@@ -128,10 +128,10 @@ def test_sst2_device_matrix(run: Any, models: dict[str, Path], tmp_path: Path) -
     # A GPU has its own baselines.
     bench = [option for option in BENCH if not option.startswith("device.baselines")]
     command = ["bench.py", "experiment=sst2_device_matrix", *QUICK, *TRAINED, *bench, *ours(models),
-               "report.roles.small=folder", "compression=none,structured_50", "compression/quantization=int8"]
+               "report.roles.small=folder", "compression=structured_50", "compression/quantization=int8"]
     done = run(*command, cwd=tmp_path, store=tmp_path / "store").ok()
-    assert (done.summary["cells"], done.summary["done"]) == (4, 2)
-    assert done.out.count("no CUDA device") >= 2
+    assert (done.summary["cells"], done.summary["done"]) == (2, 1)
+    assert "no CUDA device" in done.out
     rows = check_claims(done.out, 3)
     accuracy = {row[0]: row[-1] for row in rows if row[1] == "accuracy"}
     assert accuracy["FP32"].startswith("cell missing")
