@@ -26,17 +26,24 @@ class Terminal:
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self.stream = os.fdopen(slave, "w", buffering=1)
+        self._found = b""
 
     def shown(self) -> str:
         """All that was written so far."""
         os.set_blocking(self._master, False)
-        found = b""
         try:
             while part := os.read(self._master, 65536):
-                found += part
+                self._found += part
         except (BlockingIOError, OSError):
             pass
-        return found.decode()
+        return self._found.decode(errors="replace")
+
+    def until(self, text: str, seconds: float = 20) -> None:
+        """Wait until it was written; another thread does that, when the machine lets it."""
+        end = time.monotonic() + seconds
+        while text not in self.shown():
+            assert time.monotonic() < end, self.shown()
+            time.sleep(0.01)
 
 
 @pytest.fixture
@@ -62,9 +69,9 @@ def test_lines_of_steps_stand_above_the_bars(terminal: Terminal, tmp_path: Path,
     from edgedistil.store.lock import locked
 
     with locked(sweep(tmp_path) / "running.lock"), screen.following(tmp_path):
-        time.sleep(0.2)
+        terminal.until("cells 1 of 2  50 %|")
         say("bench")
-        time.sleep(0.1)
+        terminal.until("a line of the step")
     shown = terminal.shown()
     assert "cell 1 of 2 done after 3 s: the first" in shown
     assert "cells 1 of 2  50 %|" in shown
