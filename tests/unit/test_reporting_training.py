@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgedistil.errors import UserError
+from edgedistil.reporting.reference_answers import sampled
 from edgedistil.reporting.report import files_of, report
 from edgedistil.reporting.training import removed, training_rows
 from edgedistil.reporting.training_table import removed_label, training_tables
@@ -167,6 +168,12 @@ def test_texts_of_validation_that_train_has_too_are_a_count_and_no_score(tmp_pat
     head, _, first, second = (cells(line) for line in table.splitlines())
     assert head == ["run", "seeds", "accuracy %", "accuracy's 95 %", "n", "of them in train too", "parameters"]
     assert (first[5], second[5]) == ("16", "0")
+
+
+def test_a_sample_of_another_split_is_called_that(tmp_path: Path) -> None:
+    samples = {"validation": {"rows": 1000, "of": 363846, "from": "train"}}
+    (row,) = training_rows([tuned(tmp_path, "1e-4", 1, 0.88, samples=samples)])
+    assert sampled(row) == "1,000 of 363,846 train as validation"
 
 
 def test_the_report_of_a_sweep_is_written_as_table_csv_and_parquet(tmp_path: Path) -> None:

@@ -99,7 +99,10 @@ def _likeness(row: Row) -> tuple[Any, ...]:
 def _figures(facts: dict[str, Any], prefix: str = "") -> Row:
     flat: Row = {}
     for name, value in facts.items():
-        if isinstance(value, dict):
+        if name == "from" and isinstance(value, str):
+            # Which split the rows of a sample are of.
+            flat[prefix + name] = value
+        elif isinstance(value, dict):
             flat |= _figures(value, f"{prefix}{name}_")
         elif isinstance(value, (bool, int, float)):
             flat[f"{prefix}{name}"] = value
