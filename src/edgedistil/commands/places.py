@@ -6,6 +6,8 @@ from typing import Any
 from ..errors import UserError
 from ..reporting.rows import read_cell
 
+# Where Hydra puts sweeps, from the folder that one is in.
+SWEEPS = Path("multirun")
 _NAMES = ("model", "task", "compression", "device", "seed")
 
 

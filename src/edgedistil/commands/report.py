@@ -7,7 +7,7 @@ from pathlib import Path
 from ..config.places import store_root
 from ..errors import UserError
 from ..store.store import Store
-from .places import cells_left, only
+from .places import SWEEPS, cells_left, only
 
 HELP = "print a sweep's table again and write its page and files"
 
@@ -33,7 +33,7 @@ def run(chosen: argparse.Namespace) -> int:
     from ..reporting.roles import parse
     from ..reporting.status import newest
 
-    folders = chosen.folders or [newest(Path("multirun"))]
+    folders = chosen.folders or [newest(SWEEPS)]
     output = chosen.output or folders[0]
     roles = parse(chosen.roles)
     left = [cell | ({"roles": roles} if roles else {}) for folder in folders for cell in cells_left(folder)]

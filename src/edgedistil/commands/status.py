@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from ..errors import UserError
+from .places import SWEEPS
 
 HELP = "how far a sweep is, which step runs, what is left; of one that was killed how to go on"
-_ROOT = Path("multirun")
 _DAY_S = 86400
 
 
@@ -27,7 +27,7 @@ def run(chosen: argparse.Namespace) -> int:
     from ..reporting.status import newest, others_running, read_sweep
     from ..reporting.status_text import as_json, lines
 
-    folders = chosen.folders or [newest(_ROOT)]
+    folders = chosen.folders or [newest(SWEEPS)]
     if chosen.watch is not None and not 0 < chosen.watch <= _DAY_S:
         raise UserError(f"--watch={chosen.watch:g} is no number of seconds above 0, up to a day; example: --watch 2")
     if chosen.watch and chosen.json:
@@ -37,7 +37,7 @@ def run(chosen: argparse.Namespace) -> int:
     for folder in folders:
         sweep = read_sweep(folder)
         print(json.dumps(as_json(sweep), sort_keys=True) if chosen.json else "\n".join(lines(sweep)))
-    others = [] if chosen.json or chosen.folders else others_running(_ROOT, folders)
+    others = [] if chosen.json or chosen.folders else others_running(SWEEPS, folders)
     if others:
         print(f"running too: {', '.join(map(str, others))}")
     return 0
